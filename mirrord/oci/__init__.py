@@ -1,0 +1,1 @@
+"""The vocabulary of the OCI specifications: values only, no I/O, no third-party import."""

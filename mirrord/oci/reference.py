@@ -1,0 +1,275 @@
+"""References: which registry, repository, tag and digest a text names.
+
+Grammar: distribution-spec v1.1.1 spec.md "Pulling manifests" (names and tags), the reference grammar of the
+distribution project for hosts and for Docker Hub's short names.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+
+from mirrord.errors import InvalidReferenceError, quote
+from mirrord.oci.digest import Digest
+
+DOCKER_HUB = "docker.io"
+LAYOUT_SCHEME = "oci:"
+_DOCKER_HUB_ALIASES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
+_LONGEST_REFERENCE = 1024
+_LONGEST_REPOSITORY = 255
+_LONGEST_HOST = 253
+_HIGHEST_PORT = 65535
+
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_PATH_SEGMENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PATH_SEGMENT}(?:/{_PATH_SEGMENT})*")
+_HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*")
+_FORBIDDEN = re.compile(r"[\s\x00-\x1f\x7f\\?#%]")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tag:
+    """A tag: 1 to 128 letters, digits, ``_``, ``.`` and ``-``, not beginning with ``.`` or ``-``."""
+
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Tag:
+        """Return ``text`` as a tag.
+
+        Raises:
+            InvalidReferenceError: ``text`` does not follow the grammar (TAG_INVALID).
+        """
+        if not _TAG.fullmatch(text):
+            raise InvalidReferenceError(
+                f'"{quote(text)}" is no tag; a tag has 1 to 128 letters, digits, "_", "." and "-", '
+                'and does not begin with "." or "-"',
+                code="TAG_INVALID",
+            )
+        return cls(text)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Repository:
+    """A repository of a registry. ``host`` is normalised (``docker.io``, ``registry.internal:5000``)."""
+
+    host: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Repository:
+        """Return the repository that ``text`` names; it must have neither tag nor digest.
+
+        Raises:
+            InvalidReferenceError: the text is no repository.
+        """
+        reference = Reference.parse(text)
+        if not isinstance(reference.location, Repository) or reference.tag or reference.digest:
+            raise InvalidReferenceError(f'"{quote(text)}" is not a plain repository; leave out tag and digest')
+        return reference.location
+
+    @property
+    def namespace(self) -> str:
+        """The path without its last segment; empty for a path of one segment."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The last segment of the path."""
+        return self.path.rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LayoutDirectory:
+    """An OCI image layout directory; ``path`` is as the user wrote it."""
+
+    path: str
+
+    @property
+    def host(self) -> str:
+        """The name under which limits and reports know this directory."""
+        return f"{LAYOUT_SCHEME}{self.path}"
+
+    def __str__(self) -> str:
+        return f"{LAYOUT_SCHEME}{self.path}"
+
+
+Location = Repository | LayoutDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A location, with a tag, a digest, both or neither. With both, the digest decides."""
+
+    location: Location
+    tag: Tag | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Return what ``text`` refers to: ``[host[:port]/]path[:tag][@digest]`` or ``oci:DIRECTORY[:tag]``.
+
+        A missing host means Docker Hub, and a Docker Hub path of one segment gets ``library/``.
+
+        Raises:
+            InvalidReferenceError: the text does not follow the grammar; the message says where.
+            InvalidDigestError: the part after ``@`` is no digest.
+        """
+        if text.startswith(LAYOUT_SCHEME):
+            return _parse_layout(text)
+        _check_text(text)
+        rest, at, digest_text = text.partition("@")
+        digest = Digest.parse(digest_text) if at else None
+        head, _, last = rest.rpartition("/")
+        name, colon, tag_text = last.partition(":")
+        tag = None
+        if colon:
+            tag = Tag.parse(tag_text)
+            rest = f"{head}/{name}" if head else name
+        host, path = _split_host(rest, text)
+        return cls(Repository(host, path), tag, digest)
+
+    def pinned(self, digest: Digest) -> Reference:
+        """Return the same reference with ``digest``."""
+        return replace(self, digest=digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.location}{tag}{digest}"
+
+
+def parse_host(text: str) -> str:
+    """Return a registry host in its normal form: lower case, Docker Hub's aliases as ``docker.io``.
+
+    Raises:
+        InvalidReferenceError: not ``host[:port]`` (REGISTRY_INVALID): a scheme, user, path or query is refused.
+    """
+    host = text.lower()
+    if not text or len(text) > _LONGEST_HOST + 6 or _FORBIDDEN.search(text) or not text.isascii():
+        raise _bad_host(text)
+    name, port = _split_port(host, text)
+    if port is not None and not (port.isdigit() and 0 < int(port) <= _HIGHEST_PORT):
+        raise _bad_host(text)
+    if name.startswith("["):
+        try:
+            address = ipaddress.IPv6Address(name[1:-1])
+        except ValueError:
+            raise _bad_host(text) from None
+        name = f"[{address.compressed}]"
+    elif not _HOST_NAME.fullmatch(name) or len(name) > _LONGEST_HOST:
+        raise _bad_host(text)
+    if name in _DOCKER_HUB_ALIASES and port in (None, "443"):
+        return DOCKER_HUB
+    return f"{name}:{port}" if port is not None else name
+
+
+def parse_repository_path(text: str) -> str:
+    """Return ``text`` if it is the path of a repository.
+
+    Raises:
+        InvalidReferenceError: it is none.
+    """
+    if len(text) > _LONGEST_REPOSITORY or not _PATH.fullmatch(text):
+        raise InvalidReferenceError(
+            f'"{quote(text)}" is no repository name; lower-case letters and digits, with ".", "_" or "-" '
+            f'between them, segments separated by "/", at most {_LONGEST_REPOSITORY} characters'
+        )
+    return text
+
+
+def looks_like_host(segment: str) -> bool:
+    """Say whether the first segment of a reference is a registry rather than part of a Docker Hub path."""
+    return "." in segment or ":" in segment or segment == "localhost" or segment != segment.lower()
+
+
+def split_host(text: str) -> tuple[str, str]:
+    """Return (host, rest) of a reference or pattern of one; a missing host means Docker Hub.
+
+    ``rest`` is returned unchecked, so that patterns such as ``ghcr.io/acme/*`` can be split too.
+
+    Raises:
+        InvalidReferenceError: the host is not valid.
+    """
+    first, slash, rest = text.partition("/")
+    if slash and looks_like_host(first):
+        return parse_host(first), rest
+    return DOCKER_HUB, text
+
+
+def _split_host(rest: str, text: str) -> tuple[str, str]:
+    host, path = split_host(rest)
+    if not path:
+        raise InvalidReferenceError(f'"{quote(text)}" names no repository; expected [host/]path[:tag][@digest]')
+    parse_repository_path(path)
+    if host == DOCKER_HUB and "/" not in path:
+        path = f"library/{path}"
+    return host, path
+
+
+def _split_port(host: str, text: str) -> tuple[str, str | None]:
+    if host.startswith("["):
+        name, bracket, rest = host.partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise _bad_host(text)
+        return f"{name}]", rest[1:] if rest else None
+    name, colon, port = host.partition(":")
+    return name, port if colon else None
+
+
+def _parse_layout(text: str) -> Reference:
+    rest = text.removeprefix(LAYOUT_SCHEME)
+    if "\x00" in rest or len(text) > _LONGEST_REFERENCE * 4:
+        raise InvalidReferenceError(f'"{quote(text)}" is no path of a directory')
+    digest = None
+    if "@" in rest:
+        before, _, after = rest.rpartition("@")
+        if ":" in after and "/" not in after:
+            digest, rest = Digest.parse(after), before
+    head, slash, last = rest.rpartition("/")
+    name, colon, tag_text = last.partition(":")
+    tag = Tag.parse(tag_text) if colon else None
+    path = f"{head}{slash}{name}"
+    if not path:
+        raise InvalidReferenceError(f'"{quote(text)}" names no directory; expected oci:PATH[:tag]')
+    return Reference(LayoutDirectory(path.rstrip("/") or "/"), tag, digest)
+
+
+def _check_text(text: str) -> None:
+    if not text:
+        raise InvalidReferenceError("a reference is empty; expected [host[:port]/]path[:tag][@digest]")
+    if len(text) > _LONGEST_REFERENCE:
+        raise InvalidReferenceError(
+            f'"{quote(text, 60)}" has {len(text)} characters; at most {_LONGEST_REFERENCE} are allowed'
+        )
+    scheme = re.match(r"[a-z+]+://", text)
+    if scheme:
+        raise InvalidReferenceError(
+            f'"{quote(text)}": leave out "{scheme[0]}"; a reference is [host[:port]/]path[:tag][@digest]'
+        )
+    bad = _FORBIDDEN.search(text)
+    if bad or not text.isascii():
+        place = bad.start() if bad else next(i for i, c in enumerate(text) if not c.isascii())
+        raise InvalidReferenceError(
+            f'"{quote(text)}": character {place + 1} ("{quote(text[place])}") is not allowed in a reference'
+        )
+    if text.count("@") > 1:
+        raise InvalidReferenceError(
+            f'"{quote(text)}": character {text.index("@", text.index("@") + 1) + 1} is a second "@"; one digest at most'
+        )
+
+
+def _bad_host(text: str) -> InvalidReferenceError:
+    return InvalidReferenceError(
+        f'"{quote(text)}" is no registry; expected host[:port] without scheme, user, path or trailing dot, '
+        "an IPv6 address in brackets",
+        code="REGISTRY_INVALID",
+    )

@@ -1,0 +1,50 @@
+"""The facts that a decision needs: what the source has, and what each target was seen to hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from mirrord.oci.descriptor import Descriptor
+from mirrord.oci.digest import Digest
+from mirrord.oci.manifest import AnyManifest
+from mirrord.oci.reference import Location, Tag
+from mirrord.planning.report import Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFact:
+    """What a target answered when asked for one tag (or for the digest itself, where ``tag`` is None).
+
+    ``digest`` None: it holds nothing under that name. ``problem``: it could not be asked.
+    """
+
+    target: Location
+    tag: Tag | None
+    digest: Digest | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagObservation:
+    """One source tag (None: an image named by digest), and what the targets hold under the name it maps to."""
+
+    tag: Tag | None
+    facts: tuple[TargetFact, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageObservation:
+    """One source digest with all its selected tags, at one moment.
+
+    ``root`` is what the tags resolved to, pinned. ``wanted`` is what the targets should hold: the same, or the
+    rewritten index. ``unwanted`` says why nothing of this image is wanted, where a platform filter leaves nothing.
+    """
+
+    source: Location
+    root: Descriptor
+    wanted: Descriptor
+    tags: tuple[TagObservation, ...]
+    at: datetime
+    rewritten: AnyManifest | None = None
+    unwanted: str = ""

@@ -1,0 +1,162 @@
+"""What came of a run: results of units, folded into a report and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from mirrord.oci.digest import Digest
+from mirrord.oci.reference import Location, Tag
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_STARTUP = 3
+EXIT_REFUSED = 4
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Outcome(StrEnum):
+    """How an image stands on a target at the end of a run."""
+
+    IN_SYNC = "in sync"
+    COPIED = "copied"
+    SKIPPED = "skipped"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+
+
+class BlobOutcome(StrEnum):
+    """How a blob came to be on a target."""
+
+    EXISTED = "existed"
+    MOUNTED = "mounted"
+    UPLOADED = "uploaded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why something did not work: an error's code, text and remedy."""
+
+    code: str
+    message: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.code}: {self.message}"
+        return f"{text}; {self.remedy}" if self.remedy else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobTally:
+    """Blobs of one unit by outcome, as (count, bytes)."""
+
+    existed: tuple[int, int] = (0, 0)
+    mounted: tuple[int, int] = (0, 0)
+    uploaded: tuple[int, int] = (0, 0)
+
+    def __add__(self, other: BlobTally) -> BlobTally:
+        return BlobTally(
+            existed=_sum(self.existed, other.existed),
+            mounted=_sum(self.mounted, other.mounted),
+            uploaded=_sum(self.uploaded, other.uploaded),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitResult:
+    """How one source digest stands on one target, for the tags that share this outcome.
+
+    ``tags`` pairs source and target tag; a pair of None is an image named by digest alone. ``digest`` is what the
+    source resolved to, ``served`` what the target serves (another one after a platform filter); both None where
+    the source could not be resolved. ``seconds`` is the time of the copy.
+    """
+
+    rule: str
+    source: Location
+    target: Location
+    tags: tuple[tuple[Tag | None, Tag | None], ...]
+    outcome: Outcome
+    reason: str
+    digest: Digest | None = None
+    served: Digest | None = None
+    problem: Problem | None = None
+    blobs: BlobTally = BlobTally()
+    referrers: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleReport:
+    """One rule's part of a run.
+
+    ``listed`` counts the source's tags, ``filtered`` those that no filter took. ``problems`` are the rule's own
+    (a listing that failed), ``warnings`` what its owner should look at.
+    """
+
+    rule: str
+    listed: int = 0
+    filtered: int = 0
+    results: tuple[UnitResult, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many images (tags on targets) ended like this."""
+        return sum(len(result.tags) for result in self.results if result.outcome is outcome)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficReport:
+    """What a run cost: requests and bytes, by registry host, and what it saved."""
+
+    requests: dict[str, int] = field(default_factory=dict)
+    bytes_read: dict[str, int] = field(default_factory=dict)
+    bytes_written: dict[str, int] = field(default_factory=dict)
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """One execution of rules, from ``started`` to ``finished`` (UTC)."""
+
+    started: datetime
+    finished: datetime
+    dry_run: bool
+    rules: tuple[RuleReport, ...]
+    traffic: TrafficReport = TrafficReport()
+    interrupted: bool = False
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many images (tags on targets) ended like this."""
+        return sum(rule.count(outcome) for rule in self.rules)
+
+    @property
+    def blobs(self) -> BlobTally:
+        """All blobs of the run by outcome."""
+        return summarise(result for rule in self.rules for result in rule.results)
+
+
+def summarise(results: Iterable[UnitResult]) -> BlobTally:
+    """Return the blobs of all results, added up."""
+    total = BlobTally()
+    for result in results:
+        total += result.blobs
+    return total
+
+
+def exit_code(rules: Sequence[RuleReport]) -> int:
+    """Return the exit code that tells the truth about a run: failures come before refusals."""
+    if any(rule.problems or rule.count(Outcome.FAILED) for rule in rules):
+        return EXIT_FAILED
+    if any(rule.count(Outcome.BLOCKED) for rule in rules):
+        return EXIT_REFUSED
+    return EXIT_OK
+
+
+def _sum(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return one[0] + other[0], one[1] + other[1]

@@ -1,0 +1,40 @@
+"""Who mirrord is at a registry."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A user and its secret, or an identity token. Its repr hides both secrets.
+
+    ``origin`` says where it was found, for `mirrord auth check`: "registries entry" or a file's path.
+    """
+
+    username: str = ""
+    secret: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+    expires_at: datetime | None = None
+    origin: str = ""
+
+    @property
+    def key(self) -> str:
+        """A digest that tells credentials apart in caches without holding them."""
+        text = "\x00".join((self.username, self.secret, self.identity_token))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class CredentialProvider(Protocol):
+    """One source of credentials."""
+
+    async def credential(self, host: str) -> Credential | None:
+        """Return the credential for a registry, or None if this source has none for it.
+
+        Raises:
+            CredentialError: the source is configured for the registry, but failed; nobody goes on anonymously.
+        """
+        ...
