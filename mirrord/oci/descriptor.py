@@ -29,7 +29,7 @@ class Descriptor:
     media_type: str
     digest: Digest
     size: int
-    annotations: Mapping[str, str] = field(default=_NOTHING, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING, hash=False)
     platform: Platform | None = None
     artifact_type: str = ""
     urls: tuple[str, ...] = ()

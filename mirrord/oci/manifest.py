@@ -33,7 +33,7 @@ class Manifest:
     layers: tuple[Descriptor, ...]
     subject: Descriptor | None = None
     artifact_type: str = ""
-    annotations: Mapping[str, str] = field(default=_NOTHING, repr=False, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False, hash=False)
 
     def children(self) -> tuple[Descriptor, ...]:
         """Return the manifests below this one: none."""
@@ -56,7 +56,7 @@ class Index:
     manifests: tuple[Descriptor, ...]
     subject: Descriptor | None = None
     artifact_type: str = ""
-    annotations: Mapping[str, str] = field(default=_NOTHING, repr=False, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING, repr=False, hash=False)
 
     def children(self) -> tuple[Descriptor, ...]:
         """Return the manifests below this one, each digest once, in the order of the index."""
