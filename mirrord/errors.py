@@ -15,12 +15,22 @@ QUOTE_LIMIT = 200
 
 
 def quote(text: str | bytes, limit: int = QUOTE_LIMIT) -> str:
-    """Return remote text fit for a message: control and bidirectional characters escaped, at most ``limit`` long."""
+    """Return remote text fit for a message, on one line and harmless to a terminal.
+
+    Control and bidirectional characters are escaped; what would be longer than ``limit`` is cut, and ends in "...".
+    """
     if isinstance(text, bytes):
-        text = text[: limit * 4].decode("utf-8", "replace")
-    cut = text[:limit]
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in cut)
-    return safe + ("..." if len(text) > limit else "")
+        # A character has at most four bytes; one more than the limit shows that there is more.
+        text = text[: (limit + 1) * 4].decode("utf-8", "replace")
+    pieces: list[str] = []
+    room = limit
+    for character in text[: limit + 1]:
+        piece = character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        room -= len(piece)
+        if room < 0:
+            return "".join(pieces) + "..."
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 class MirrordError(Exception):

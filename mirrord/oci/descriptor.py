@@ -13,12 +13,15 @@ from types import MappingProxyType
 
 from mirrord.errors import InvalidDigestError, InvalidManifestError, quote
 from mirrord.oci.digest import Digest
+from mirrord.oci.jsontext import check_keys, fold
 from mirrord.oci.mediatype import is_foreign_layer, is_index, is_manifest
 from mirrord.oci.platform import Platform
 
 MAX_BLOB_SIZE = 2**50
 """One pebibyte: a size above it is a mistake or an attack, and nothing is ever allocated from a declared size."""
 
+_MAX_INTEGER = 2**63 - 1  # image-spec: size is an int64
+_KEYS = fold("mediaType", "digest", "size", "urls", "annotations", "data", "artifactType", "platform")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -51,16 +54,20 @@ class Descriptor:
 
 
 def parse_descriptor(value: object, where: str) -> Descriptor:
-    """Return the descriptor that a JSON value holds; ``where`` names it in errors, ``layers[2]`` for instance.
+    """Return the descriptor that a JSON value holds; ``where`` names it in errors, with its place.
 
     Raises:
-        InvalidManifestError: a field is missing or of the wrong type (MANIFEST_INVALID), the size is unusable
-            (SIZE_INVALID, BLOB_TOO_LARGE), or inline data does not fit the digest (DATA_MISMATCH).
+        InvalidManifestError: a field is missing or of the wrong type (MANIFEST_INVALID) or written in another case
+            (MANIFEST_AMBIGUOUS), the size is unusable (SIZE_INVALID, BLOB_TOO_LARGE), or inline data does not fit
+            the digest (DATA_MISMATCH).
         InvalidDigestError: the digest is none, or of an unsupported algorithm.
     """
     if not isinstance(value, dict):
         raise InvalidManifestError(f"{where} is not an object")
+    check_keys(value, _KEYS, where)
     media_type = _text(value, "mediaType", where)
+    if not media_type:
+        raise InvalidManifestError(f"{where}.mediaType is empty")
     digest_text = _text(value, "digest", where)
     try:
         digest = Digest.parse(digest_text)
@@ -70,7 +77,7 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
         media_type=media_type,
         digest=digest,
         size=_size(value.get("size"), where),
-        annotations=_annotations(value.get("annotations"), where),
+        annotations=parse_annotations(value.get("annotations"), f"{where}.annotations"),
         platform=_platform(value.get("platform")),
         artifact_type=_optional_text(value.get("artifactType")),
         urls=_urls(value.get("urls"), where),
@@ -79,9 +86,22 @@ def parse_descriptor(value: object, where: str) -> Descriptor:
     return descriptor
 
 
+def parse_annotations(value: object, where: str) -> Mapping[str, str]:
+    """Return the annotations that a JSON value holds; those that are not text are left out.
+
+    Raises:
+        InvalidManifestError: the value is no object.
+    """
+    if value is None:
+        return _NOTHING
+    if not isinstance(value, dict):
+        raise InvalidManifestError(f"{where} is not an object")
+    return MappingProxyType({key: text for key, text in value.items() if isinstance(text, str)})
+
+
 def _text(value: dict[str, object], key: str, where: str) -> str:
     text = value.get(key)
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         raise InvalidManifestError(f"{where}.{key} is missing or not text")
     return text
 
@@ -91,7 +111,7 @@ def _optional_text(value: object) -> str:
 
 
 def _size(value: object, where: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if type(value) is not int or not 0 <= value <= _MAX_INTEGER:
         raise InvalidManifestError(
             f"{where}.size is {quote(repr(value), 40)}; expected a whole number of bytes", code="SIZE_INVALID"
         )
@@ -101,14 +121,6 @@ def _size(value: object, where: str) -> int:
             code="BLOB_TOO_LARGE",
         )
     return value
-
-
-def _annotations(value: object, where: str) -> Mapping[str, str]:
-    if value is None:
-        return _NOTHING
-    if not isinstance(value, dict):
-        raise InvalidManifestError(f"{where}.annotations is not an object")
-    return MappingProxyType({str(key): text for key, text in value.items() if isinstance(text, str)})
 
 
 def _platform(value: object) -> Platform | None:

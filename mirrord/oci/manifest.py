@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from mirrord.errors import InvalidManifestError, quote
-from mirrord.oci.descriptor import Descriptor, parse_descriptor
+from mirrord.oci.descriptor import Descriptor, parse_annotations, parse_descriptor
 from mirrord.oci.digest import Digest
-from mirrord.oci.jsontext import parse_object
+from mirrord.oci.jsontext import check_keys, fold, parse_object
 from mirrord.oci.mediatype import SCHEMA1, essence, is_index, is_manifest
 
 MAX_MANIFEST_SIZE = 8 * 1024 * 1024
 MAX_LAYERS = 1_000
 MAX_CHILDREN = 5_000
 
+_KEYS = fold("schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations")
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -94,29 +95,31 @@ def parse_manifest(
             f"{what} has {len(raw)} bytes; at most {MAX_MANIFEST_SIZE} are read", code="MANIFEST_TOO_LARGE"
         )
     fields = parse_object(raw, what)
+    check_keys(fields, _KEYS, what)
     found = _media_type(fields, essence(media_type), what)
     descriptor = Descriptor(media_type=found, digest=digest or Digest.of(raw), size=len(raw))
-    subject = parse_descriptor(fields["subject"], "subject") if fields.get("subject") is not None else None
+    subject = parse_descriptor(fields["subject"], f"{what}: subject") if fields.get("subject") is not None else None
     if subject is not None and subject.digest == descriptor.digest:
         raise InvalidManifestError(f"{what} names itself as its subject", code="GRAPH_CYCLE")
-    artifact_type = fields.get("artifactType")
+    artifact_type = _artifact_type(fields.get("artifactType"))
+    annotations = parse_annotations(fields.get("annotations"), f"{what}: annotations")
     if is_index(found):
         return Index(
             raw=raw,
             descriptor=descriptor,
             manifests=_children(fields.get("manifests"), descriptor.digest, what),
             subject=subject,
-            artifact_type=artifact_type if isinstance(artifact_type, str) else "",
-            annotations=_annotations(fields.get("annotations")),
+            artifact_type=artifact_type,
+            annotations=annotations,
         )
     return Manifest(
         raw=raw,
         descriptor=descriptor,
-        config=parse_descriptor(fields.get("config"), "config"),
+        config=parse_descriptor(fields.get("config"), f"{what}: config"),
         layers=_layers(fields.get("layers"), what),
         subject=subject,
-        artifact_type=artifact_type if isinstance(artifact_type, str) else "",
-        annotations=_annotations(fields.get("annotations")),
+        artifact_type=artifact_type,
+        annotations=annotations,
     )
 
 
@@ -125,9 +128,11 @@ def _media_type(fields: dict[str, object], declared: str, what: str) -> str:
 
     Source: the image-spec advisory on type confusion (CVE-2021-41190): a manifest must not look like an index.
     """
-    inside = fields.get("mediaType")
-    inside = essence(inside) if isinstance(inside, str) else ""
-    if fields.get("schemaVersion") == 1 or declared in SCHEMA1 or inside in SCHEMA1:
+    named = fields.get("mediaType")
+    if not isinstance(named, str | None):
+        raise InvalidManifestError(f"{what}: mediaType is not text")
+    inside = essence(named or "")
+    if declared in SCHEMA1 or inside in SCHEMA1 or "fsLayers" in fields:
         raise InvalidManifestError(
             f"{what} is a Docker schema 1 manifest",
             code="SCHEMA1_UNSUPPORTED",
@@ -163,6 +168,10 @@ def _media_type(fields: dict[str, object], declared: str, what: str) -> str:
     return found
 
 
+def _artifact_type(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _layers(value: object, what: str) -> tuple[Descriptor, ...]:
     if value is None:
         return ()
@@ -173,7 +182,7 @@ def _layers(value: object, what: str) -> tuple[Descriptor, ...]:
         raise InvalidManifestError(
             f"{what} has {len(value)} layers; at most {MAX_LAYERS} are copied", code="TOO_MANY_LAYERS"
         )
-    return tuple(parse_descriptor(layer, f"layers[{i}]") for i, layer in enumerate(value))
+    return tuple(parse_descriptor(layer, f"{what}: layers[{i}]") for i, layer in enumerate(value))
 
 
 def _children(value: object, own: Digest, what: str) -> tuple[Descriptor, ...]:
@@ -185,7 +194,7 @@ def _children(value: object, own: Digest, what: str) -> tuple[Descriptor, ...]:
         )
     children = []
     for i, item in enumerate(value):
-        child = parse_descriptor(item, f"manifests[{i}]")
+        child = parse_descriptor(item, f"{what}: manifests[{i}]")
         if child.digest == own:
             raise InvalidManifestError(f"{what} names itself as its child", code="GRAPH_CYCLE")
         if not (child.is_index or child.is_manifest):
@@ -194,11 +203,10 @@ def _children(value: object, own: Digest, what: str) -> tuple[Descriptor, ...]:
                 f'{what}: manifests[{i}] is of the type "{quote(child.media_type)}", which is no manifest',
                 code=code,
             )
+        if child.size > MAX_MANIFEST_SIZE:
+            raise InvalidManifestError(
+                f"{what}: manifests[{i}] has {child.size} bytes; at most {MAX_MANIFEST_SIZE} are read",
+                code="MANIFEST_TOO_LARGE",
+            )
         children.append(child)
     return tuple(children)
-
-
-def _annotations(value: object) -> Mapping[str, str]:
-    if not isinstance(value, dict):
-        return _NOTHING
-    return MappingProxyType({str(key): text for key, text in value.items() if isinstance(text, str)})

@@ -12,7 +12,7 @@ from mirrord.errors import InvalidReferenceError, quote
 
 _PART = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386"}
-_DEFAULT_VARIANTS = {"arm64": "v8", "arm": "v7"}
+_DEFAULT_VARIANTS = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
 
 
 @dataclass(frozen=True, slots=True, order=True)
