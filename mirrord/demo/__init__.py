@@ -1,0 +1,1 @@
+"""What `mirrord demo` needs to work offline: registries in memory, sample images, a scenario."""
