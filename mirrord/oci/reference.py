@@ -189,7 +189,7 @@ def parse_repository_path(text: str) -> str:
 
 def looks_like_host(segment: str) -> bool:
     """Say whether the first segment of a reference is a registry rather than part of a Docker Hub path."""
-    return "." in segment or ":" in segment or segment == "localhost" or segment != segment.lower()
+    return "." in segment or ":" in segment or segment.lower() == "localhost"
 
 
 def split_host(text: str) -> tuple[str, str]:
