@@ -44,25 +44,23 @@ def require_tool() -> Callable[..., None]:
     return require
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Read the rows that each test proves, from `covers` marks and parameter ids, and refuse misspelt ones."""
-    for item in items:
-        for row in covered_rows(item):
-            item.user_properties.append(("covers", row))
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note the rows that a test proves, from `covers` marks and parameter ids, and fail it for a misspelt one."""
+    item.user_properties.extend(("covers", row) for row in covered_rows(item))
 
 
 def covered_rows(item: pytest.Item) -> list[str]:
     """Return the rows that a test proves when it passes.
 
     Raises:
-        pytest.UsageError: A `covers` mark names something that is no row.
+        pytest.fail.Exception: A `covers` mark names something that is no row.
     """
     rows = []
     for mark in item.iter_markers("covers"):
         for written in mark.args:
             match = ROW.fullmatch(written) if isinstance(written, str) else None
             if match is None:
-                raise pytest.UsageError(f"{item.nodeid}: covers({written!r}) names no row such as C12 or D68:variant")
+                pytest.fail(f"covers({written!r}) names no row such as C12 or D68:variant", pytrace=False)
             rows.append(match[1])
     identified = ROW_ID.search(item.nodeid)
     if identified is not None:
