@@ -43,33 +43,66 @@ def order_graph(
 ) -> ImageGraph:
     """Return the graph below ``root``; ``known`` holds all manifests below it but those in ``absent``.
 
+    Each manifest is looked at once, however many indexes name it, and the limits do not depend on the order in
+    which they name it.
+
     Raises:
-        InvalidManifestError: deeper than 8 (GRAPH_TOO_DEEP), a cycle (GRAPH_CYCLE), or more than 5,000 manifests
-            (GRAPH_TOO_LARGE).
+        InvalidManifestError: deeper than 8 (GRAPH_TOO_DEEP), a cycle (GRAPH_CYCLE), more than 5,000 manifests
+            (GRAPH_TOO_LARGE), or one that ``known`` lacks (GRAPH_INCOMPLETE).
     """
-    ordered: dict[Digest, AnyManifest] = {}
-    path: set[Digest] = set()
+    walk = _Walk(root.descriptor.digest, known, absent)
+    walk.visit(root, 1)
+    return ImageGraph(manifests=tuple(walk.ordered), absent=absent)
 
-    def visit(node: AnyManifest, depth: int) -> None:
+
+class _Walk:
+    """One walk through a graph, depth first."""
+
+    def __init__(self, root: Digest, known: Mapping[Digest, AnyManifest], absent: frozenset[Digest]) -> None:
+        self.ordered: list[AnyManifest] = []
+        self._root = root
+        self._known = known
+        self._absent = absent
+        self._heights: dict[Digest, int] = {}
+        """Levels below and with each manifest met; 0 while the walk is still below it."""
+
+    def visit(self, node: AnyManifest, depth: int) -> int:
+        """Append ``node`` and what is below it to the order, and return how many levels that are."""
         digest = node.descriptor.digest
-        if digest in ordered:
-            return
-        if digest in path:
-            raise InvalidManifestError(f"the index {digest} contains itself", code="GRAPH_CYCLE")
+        if digest in self._heights:
+            return self._seen(digest, depth)
         if depth > MAX_DEPTH:
+            raise self._too_deep()
+        if len(self._heights) == MAX_NODES:
             raise InvalidManifestError(
-                f"the index {root.descriptor.digest} nests deeper than {MAX_DEPTH} levels", code="GRAPH_TOO_DEEP"
+                f"the index {self._root} holds more than {MAX_NODES} manifests", code="GRAPH_TOO_LARGE"
             )
-        path.add(digest)
-        for child in node.children():
-            if child.digest not in absent:
-                visit(known[child.digest], depth + 1)
-        path.remove(digest)
-        ordered[digest] = node
-        if len(ordered) > MAX_NODES:
-            raise InvalidManifestError(
-                f"the index {root.descriptor.digest} holds more than {MAX_NODES} manifests", code="GRAPH_TOO_LARGE"
-            )
+        self._heights[digest] = 0
+        below = [self.visit(self._child(child.digest), depth + 1) for child in self._children(node)]
+        self._heights[digest] = height = 1 + max(below, default=0)
+        self.ordered.append(node)
+        return height
 
-    visit(root, 1)
-    return ImageGraph(manifests=tuple(ordered.values()), absent=absent)
+    def _seen(self, digest: Digest, depth: int) -> int:
+        height = self._heights[digest]
+        if not height:
+            raise InvalidManifestError(f"the index {digest} contains itself", code="GRAPH_CYCLE")
+        if depth + height - 1 > MAX_DEPTH:
+            raise self._too_deep()
+        return height
+
+    def _children(self, node: AnyManifest) -> list[Descriptor]:
+        return [child for child in node.children() if child.digest not in self._absent]
+
+    def _child(self, digest: Digest) -> AnyManifest:
+        child = self._known.get(digest)
+        if child is None:
+            raise InvalidManifestError(
+                f"the index {self._root} needs {digest}, which was not read", code="GRAPH_INCOMPLETE"
+            )
+        return child
+
+    def _too_deep(self) -> InvalidManifestError:
+        return InvalidManifestError(
+            f"the index {self._root} nests deeper than {MAX_DEPTH} levels", code="GRAPH_TOO_DEEP"
+        )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from mirrord.errors import MirrordError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 
@@ -45,6 +46,11 @@ class Problem:
     code: str
     message: str
     remedy: str = ""
+
+    @classmethod
+    def of(cls, error: MirrordError) -> Problem:
+        """Return what ``error`` says."""
+        return cls(code=error.code, message=error.message, remedy=error.remedy)
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}"
@@ -112,7 +118,7 @@ class RuleReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReport:
-    """What a run cost: requests and bytes, by registry host, and what it saved."""
+    """What a run cost: requests and bytes, by registry host, and how many requests were retries."""
 
     requests: dict[str, int] = field(default_factory=dict)
     bytes_read: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,80 @@
+"""From facts to a plan: what each target needs of one image, and why."""
+
+from __future__ import annotations
+
+from mirrord.errors import quote
+from mirrord.oci.digest import Digest
+from mirrord.oci.reference import Location, Tag
+from mirrord.planning.observation import ImageObservation, TargetFact
+from mirrord.planning.plan import Decision, ImagePlan, TagPlan, TargetPlan
+from mirrord.planning.report import Problem
+from mirrord.planning.rule import Policy, Rule
+
+
+def plan_image(rule: Rule, observation: ImageObservation) -> ImagePlan:
+    """Return what each target needs of the observed image under the policy of ``rule``.
+
+    Targets and tags stand in the order of the observation. Every fact becomes exactly one `TagPlan`.
+    """
+    tags: dict[Location, list[TagPlan]] = {}
+    for observed in observation.tags:
+        for fact in observed.facts:
+            plan = _plan_tag(rule.policy, observation, observed.tag, fact)
+            tags.setdefault(fact.target, []).append(plan)
+    return ImagePlan(
+        rule=rule.name,
+        source=observation.source,
+        root=observation.root,
+        wanted=observation.wanted,
+        targets=tuple(TargetPlan(target=target, tags=tuple(plans)) for target, plans in tags.items()),
+        rewritten=observation.rewritten,
+    )
+
+
+def _plan_tag(policy: Policy, observation: ImageObservation, source_tag: Tag | None, fact: TargetFact) -> TagPlan:
+    problem = None
+    wanted = observation.wanted.digest
+    if observation.unwanted:
+        decision, reason = Decision.SKIP, observation.unwanted
+    elif fact.problem is not None:
+        decision, reason, problem = Decision.FAIL, fact.problem.message, fact.problem
+    elif fact.digest == wanted:
+        decision, reason = Decision.UP_TO_DATE, "the target serves this digest"
+    elif fact.digest is None or fact.tag is None:
+        decision, reason = Decision.COPY, "not on the target"
+    else:
+        decision, reason = Decision.REPLACE, f"the tag moved: {_brief(fact.digest)} to {_brief(wanted)}"
+        problem = _forbidden(policy, source_tag, fact.tag)
+        if problem is not None:
+            decision, reason = Decision.REFUSE, f"{problem.message}; {reason}"
+    return TagPlan(
+        source_tag=source_tag,
+        target_tag=fact.tag,
+        decision=decision,
+        reason=reason,
+        before=fact.digest,
+        problem=problem,
+    )
+
+
+def _forbidden(policy: Policy, source_tag: Tag | None, target_tag: Tag) -> Problem | None:
+    """Say what forbids to move a tag that exists on the target; a pattern may mean either of its two names."""
+    names = [target_tag] if source_tag is None else [source_tag, target_tag]
+    for pattern in policy.immutable_tags:
+        if any(pattern.matches(name) for name in names):
+            return Problem(
+                code="TAG_IMMUTABLE",
+                message=f'immutable_tags has "{quote(str(pattern))}", so the tag {target_tag} of the target is never moved',
+                remedy="delete the tag on the target to take the new image, or change immutable_tags",
+            )
+    if not policy.overwrite:
+        return Problem(
+            code="OVERWRITE_FORBIDDEN",
+            message=f"overwrite is false, so the tag {target_tag} of the target is never moved",
+            remedy="delete the tag on the target to take the new image, or set overwrite: true",
+        )
+    return None
+
+
+def _brief(digest: Digest) -> str:
+    return f"{digest.algorithm}:{digest.short}..."
