@@ -64,13 +64,13 @@ def _forbidden(policy: Policy, source_tag: Tag | None, target_tag: Tag) -> Probl
         if any(pattern.matches(name) for name in names):
             return Problem(
                 code="TAG_IMMUTABLE",
-                message=f'immutable_tags has "{quote(str(pattern))}": the tag {target_tag} of the target is never moved',
+                message=f'immutable_tags has "{quote(str(pattern))}": the tag {target_tag} is not moved on the target',
                 remedy="delete the tag on the target to take the new image, or change immutable_tags",
             )
     if not policy.overwrite:
         return Problem(
             code="OVERWRITE_FORBIDDEN",
-            message=f"overwrite is false: the tag {target_tag} of the target is never moved",
+            message=f"overwrite is false: the tag {target_tag} is not moved on the target",
             remedy="delete the tag on the target to take the new image, or set overwrite: true",
         )
     return None
