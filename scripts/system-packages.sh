@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Install what integration tests and the benchmark start as processes. Nothing is done when all is there.
+# Without root the missing packages are named and the tests that need them skip; in CI (CI=true) they fail.
+set -euo pipefail
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# Images are built upon nothing: only a busybox that needs no library runs there.
+has_static_busybox() {
+    local program
+    program=$(command -v busybox) && ! ldd "$program" >/dev/null 2>&1
+}
+
+missing=()
+command -v docker-registry >/dev/null || missing+=(docker-registry)
+command -v nginx >/dev/null || missing+=(nginx-light)
+command -v skopeo >/dev/null || missing+=(skopeo)
+command -v buildah >/dev/null || missing+=(buildah)
+command -v htpasswd >/dev/null || missing+=(apache2-utils)
+has_static_busybox || missing+=(busybox-static)
+[ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    if [ "${CI:-}" = true ] && sudo -n true 2>/dev/null; then
+        as_root=(sudo -n)
+    else
+        echo "missing system packages, as root: apt-get install ${missing[*]}" >&2
+        exit 0
+    fi
+fi
+if ! command -v apt-get >/dev/null; then
+    echo "missing, and there is no apt-get here: ${missing[*]} (names of Debian's packages)" >&2
+    exit 0
+fi
+echo "installing system packages: ${missing[*]}" >&2
+# RUNLEVEL=1 keeps maintainer scripts from starting the services: tests start processes of their own.
+install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}")
+if ! { "${as_root[@]}" apt-get update -qq && "${as_root[@]}" "${install[@]}" >/dev/null; }; then
+    echo "the system packages could not be installed: tests that need them will skip, and in CI fail" >&2
+fi

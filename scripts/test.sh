@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Run every test with coverage: in parallel what stays inside its process, one by one what starts processes.
+# All parts run even when one fails; the last line sums up, and the exit status is that of the worst.
+set -uo pipefail
+bin=.venv/bin
+logs=.make
+status=0
+mkdir -p "$logs"
+"$bin/coverage" erase
+rm -f "$logs"/pytest-*.log
+
+suite() {
+    local name=$1
+    shift
+    echo "== $name"
+    "$bin/pytest" --cov --cov-append --cov-report= "$@" 2>&1 | tee "$logs/pytest-$name.log" || status=1
+}
+
+total() {
+    tail -qn 1 "$logs"/pytest-*.log | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'
+}
+
+suite in-process -m "not integration" -n 2
+suite processes -m integration
+
+echo "== coverage"
+"$bin/coverage" report --fail-under=95 || status=1
+"$bin/coverage" report --include='mirrord/oci/*,mirrord/planning/*' --fail-under=100 >"$logs/pure.txt" || {
+    echo "mirrord.oci and mirrord.planning are covered to 100 %, and are not now:"
+    cat "$logs/pure.txt"
+    status=1
+}
+coverage=$("$bin/coverage" report --format=total --precision=1)
+errors=$(total 'errors?')
+echo "$(total passed) passed, $(total failed) failed, $errors errors, $(total skipped) skipped; coverage $coverage %"
+exit "$status"
