@@ -23,7 +23,7 @@ _TAG_GLOB = re.compile(
 _PATH_GLOB = re.compile(r"(?P<across>\*{2,})|(?P<stars>\*)|(?P<one>\?)|(?P<literal>[a-z0-9_.-]+)")
 _TAG_WILDCARD = re.compile(r"[*?\[]")
 _PATH_WILDCARD = re.compile(r"[*?]")
-_EXPONENTIAL = re.compile(r"\(\?<?[=!]|\(\?P=|\\[1-9kg]")
+_EXPONENTIAL = re.compile(r"\(\?<?[=!]|\\[1-9kg]")
 
 
 class _Expression(Protocol):
@@ -235,7 +235,8 @@ def _explain(expression: str, exc: Exception) -> tuple[str, str]:
     reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
     fragment = reason.partition(": ")[2]
     remedy = ""
-    if _EXPONENTIAL.match(expression, expression.find(fragment)):
+    # RE2 cuts the fragment of a back-reference by name, (?P=name), after its third character.
+    if _EXPONENTIAL.match(fragment) or (fragment == "(?P" and "(?P=" in expression):
         remedy = (
             "look-around and back-references are not supported, since they can take exponential time; "
             "take more with this pattern and leave the rest out with exclude"

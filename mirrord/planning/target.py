@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mirrord.errors import InvalidDigestError, InvalidReferenceError, quote
+from mirrord.errors import InvalidReferenceError, quote
 from mirrord.oci.reference import (
     LAYOUT_SCHEME,
     LayoutDirectory,
@@ -21,6 +21,7 @@ from mirrord.oci.reference import (
     Tag,
     looks_like_host,
     parse_repository_path,
+    shown,
 )
 
 IN_PATH = ("{registry}", "{repository}", "{namespace}", "{name}")
@@ -54,7 +55,7 @@ class TargetTemplate:
         text: the template as the user wrote it.
         host: the registry that is written, or what limits and reports call the layout directory (with its
             placeholders, since these do not say which limits hold).
-        placeholders: those that the template has, ``{repository}`` for instance, braces included.
+        placeholders: the words of those that the template has, ``repository`` for instance.
     """
 
     text: str
@@ -70,15 +71,15 @@ class TargetTemplate:
 
         Raises:
             InvalidReferenceError: a placeholder that there is not, or where it cannot stand, or a digest
-                (TEMPLATE_INVALID); or the fixed parts are no reference (REFERENCE_INVALID, REGISTRY_INVALID,
-                TAG_INVALID).
+                (TEMPLATE_INVALID); or the fixed parts are no reference (REFERENCE_INVALID, REGISTRY_INVALID).
         """
+        _refuse_at_sign(text)
         _check_placeholders(text)
         sample = _parse_sample(text)
         location_text, _, tag_text = text.rpartition(":") if sample.tag else (text, "", "")
         if _TAG_PLACEHOLDER in location_text:
             raise _invalid(text, f"{_TAG_PLACEHOLDER} can stand in the tag only, after a colon", IN_PATH)
-        placeholders = frozenset(_PLACEHOLDER.findall(text))
+        placeholders = frozenset(found.strip("{}") for found in _PLACEHOLDER.findall(text))
         if isinstance(sample.location, LayoutDirectory):
             path = location_text.removeprefix(LAYOUT_SCHEME)
             host = LayoutDirectory(path).host
@@ -140,7 +141,7 @@ class TargetTemplate:
             path, registry = source.path, _registry_segment(source.host)
         else:
             path, registry = source.path.rpartition("/")[2], LAYOUT_REGISTRY
-            if self.placeholders & {"{repository}", "{name}"}:
+            if self.placeholders & {"repository", "name"}:
                 try:
                     parse_repository_path(path)
                 except InvalidReferenceError as exc:
@@ -149,34 +150,53 @@ class TargetTemplate:
         return dict(zip(IN_PATH, (registry, path, namespace, name), strict=True))
 
     def _bad_result(self, source: Location | None, problem: str) -> InvalidReferenceError:
-        place = f" for {quote(str(source))}" if source is not None else ""
+        place = f" for {shown(str(source))}" if source is not None else ""
         return InvalidReferenceError(
-            f'the target "{quote(self.text)}"{place} gives {problem}', code="TEMPLATE_RESULT_INVALID"
+            f'the target "{shown(self.text)}"{place} gives {problem}', code="TEMPLATE_RESULT_INVALID"
         )
+
+
+def _refuse_at_sign(text: str) -> None:
+    """Refuse what stands behind or before an ``@``; a layout directory may have one in its name."""
+    _, at, after = text.rpartition("@")
+    if not at or text.startswith(LAYOUT_SCHEME):
+        return
+    if "/" in after:
+        raise InvalidReferenceError(
+            f'the target "{shown(text)}" is not valid: leave out user and password',
+            code="REGISTRY_INVALID",
+            remedy="give the registry a credential in the configuration",
+        )
+    raise _digest_refused(text)
 
 
 def _check_placeholders(text: str) -> None:
     position = 0
     while brace := _BRACE.search(text, position):
-        match = _PLACEHOLDER.match(text, brace.start())
+        start = brace.start()
+        match = _PLACEHOLDER.match(text, start)
         if match is None or match[0] not in IN_TAG:
-            shown = text[brace.start() : text.find("}", brace.start()) + 1] or text[brace.start()]
-            problem = f'character {brace.start() + 1} ("{quote(shown, 40)}") is no placeholder'
-            raise _invalid(text, problem, _allowed(text, brace.start()))
+            which = f"character {start + 1}"
+            if "@" not in text[start:]:  # else it may be a character of a password
+                word = text[start : text.find("}", start) + 1] or text[start]
+                which += f' ("{quote(word, 40)}")'
+            raise _invalid(text, f"{which} is no placeholder", IN_TAG if _in_tag(text, start) else IN_PATH)
         position = match.end()
 
 
-def _allowed(text: str, position: int) -> tuple[str, ...]:
-    return IN_TAG if ":" in text[text.rfind("/", 0, position) + 1 : position].removeprefix(LAYOUT_SCHEME) else IN_PATH
+def _in_tag(text: str, position: int) -> bool:
+    """Say whether a colon before ``position`` begins the tag; one before the last slash belongs to a port."""
+    before = text[:position].removeprefix(LAYOUT_SCHEME)
+    return ":" in before.rpartition("/")[2] and "/" not in text[position:]
 
 
 def _parse_sample(text: str) -> Reference:
     try:
         sample = Reference.parse(_fill(text, _SAMPLES))
-    except InvalidDigestError:
-        raise _digest_refused(text) from None
     except InvalidReferenceError as exc:
-        raise InvalidReferenceError(f'the target "{quote(text)}" is not valid: {exc.message}', code=exc.code) from None
+        raise InvalidReferenceError(
+            f'the target "{shown(text)}" is not valid: {exc.message}', code=exc.code, remedy=exc.remedy
+        ) from None
     if sample.digest:
         raise _digest_refused(text)
     return sample
@@ -208,7 +228,7 @@ def _fill(text: str, values: Mapping[str, str]) -> str:
 
 def _digest_refused(text: str) -> InvalidReferenceError:
     return InvalidReferenceError(
-        f'the target "{quote(text)}" has a digest; a target is a location with or without a tag',
+        f'the target "{shown(text)}" has a digest; a target is a location with or without a tag',
         code="TEMPLATE_INVALID",
         remedy="leave out the part from @ on",
     )
@@ -216,7 +236,7 @@ def _digest_refused(text: str) -> InvalidReferenceError:
 
 def _invalid(text: str, problem: str, allowed: tuple[str, ...]) -> InvalidReferenceError:
     return InvalidReferenceError(
-        f'the target "{quote(text)}" is not valid: {problem}',
+        f'the target "{shown(text)}" is not valid: {problem}',
         code="TEMPLATE_INVALID",
         remedy=f"placeholders are {' '.join(allowed)}",
     )
