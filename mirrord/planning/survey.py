@@ -1,0 +1,43 @@
+"""How to look at a repository: list its tags in pages, or ask for each wanted tag, whichever costs fewer requests."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from mirrord.planning.listing import ListingTraits
+from mirrord.planning.rule import TagSelector
+
+ASSUMED_TAGS = 1_000
+"""How many tags a repository is taken to have before it was ever listed."""
+
+_REQUESTS_FOR_TIME = 2
+"""A creation time that no listing tells stands in the image's config: one request for the manifest, one for that."""
+
+
+class Survey(StrEnum):
+    """A way to learn the digests of the tags that a rule takes."""
+
+    LIST = "list"
+    HEAD_EACH = "head each"
+
+
+def choose_survey(
+    selector: TagSelector, literal_count: int, traits: ListingTraits, known_tag_count: int | None = None
+) -> Survey:
+    """Return the way that costs fewer requests; where both cost the same, one HEAD a tag.
+
+    Args:
+        selector: what the rule takes; all but a selector of literal tags needs a listing.
+        literal_count: how many literal tags there are to ask for.
+        traits: what a page of the listing holds and tells.
+        known_tag_count: how many tags the repository had when it was last listed; None if it never was.
+    """
+    if selector.literal_tags is None:
+        return Survey.LIST
+    per_time = _REQUESTS_FOR_TIME if selector.needs_times else 0
+    one_by_one = literal_count * (1 + per_time)
+    tags = max(literal_count, ASSUMED_TAGS if known_tag_count is None else known_tag_count)
+    # A listing without tags is one page too; a page of no tags would never end.
+    pages = max(1, -(-tags // max(1, traits.page_size)))
+    afterwards = literal_count * ((0 if traits.has_digests else 1) + (0 if traits.has_times else per_time))
+    return Survey.LIST if pages + afterwards < one_by_one else Survey.HEAD_EACH
