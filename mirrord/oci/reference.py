@@ -250,7 +250,7 @@ def _digest(digest_text: str, text: str) -> Digest:
     try:
         return Digest.parse(digest_text)
     except InvalidDigestError as exc:
-        place = len(text) - len(digest_text) + 1
+        place = len(text) - len(digest_text)
         raise InvalidReferenceError(f'"{shown(text)}": after character {place}: {exc.message}') from None
 
 
