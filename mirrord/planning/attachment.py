@@ -11,11 +11,12 @@ import re
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Tag
 
-_ATTACHMENT = re.compile(r"(?P<algorithm>sha256|sha512)-(?P<hex>[0-9a-f]{64})(?:\.(?:sig|att|sbom))?")
-
-
 COSIGN_SUFFIXES = ("sig", "att", "sbom")
 _HEX_DIGITS = 64
+
+_ATTACHMENT = re.compile(
+    rf"(?P<algorithm>sha256|sha512)-(?P<hex>[0-9a-f]{{{_HEX_DIGITS}}})(?:\.(?:{'|'.join(COSIGN_SUFFIXES)}))?"
+)
 
 
 def fallback_tag(subject: Digest) -> Tag:

@@ -9,7 +9,7 @@ import pytest
 from mirrord.errors import InvalidReferenceError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import LayoutDirectory, Repository, Tag
-from mirrord.planning.attachment import attachment_subject, is_attachment
+from mirrord.planning.attachment import attachment_subject, cosign_tags, fallback_tag, is_attachment
 from mirrord.planning.listing import TagEntry
 from mirrord.planning.pattern import PathPattern, TagPattern
 from mirrord.planning.rule import Newest, NewestBy, RepositorySelector, Rule, Source, TagSelector
@@ -252,6 +252,15 @@ def test_attachment_of_a_sha512_digest_is_recognised_though_its_subject_is_cut()
     assert is_attachment(tag)
     assert attachment_subject(tag) is None
     assert reasons(select(TagSelector(), tag.name)) == {tag.name: f"attachment of sha512:{HEX}..."}
+
+
+@pytest.mark.parametrize("subject", [Digest("sha256", HEX), Digest("sha512", HEX * 2)], ids=["sha256", "sha512"])
+def test_tags_made_for_a_subject_are_recognised_as_its_attachments(subject: Digest) -> None:
+    fallback = f"{subject.algorithm}-{HEX}"
+
+    assert fallback_tag(subject) == Tag(fallback)
+    assert names(cosign_tags(subject)) == [f"{fallback}.sig", f"{fallback}.att", f"{fallback}.sbom"]
+    assert all(map(is_attachment, (fallback_tag(subject), *cosign_tags(subject))))
 
 
 @pytest.mark.parametrize(
