@@ -30,7 +30,6 @@ class RouteKind(StrEnum):
     BLOB = "blob"
     UPLOAD = "upload"
     REFERRERS = "referrers"
-    TOKEN = "token"  # noqa: S105 - the token service of an emulated registry, counted as a route
     OTHER = "other"
 
 
@@ -73,8 +72,8 @@ def parse_route(path: str) -> Route:
 def request_class(method: str, route: Route, query_string: bytes = b"") -> str:
     """Return the name under which a request is counted.
 
-    ``ping``, ``catalog``, ``tags/list``, ``referrers``, ``token`` and ``other`` stand alone; ``mount`` is a POST that
-    asks for one; all else is a route and a method: ``manifest HEAD``, ``blob GET``, ``upload PATCH``.
+    ``ping``, ``catalog``, ``tags/list``, ``referrers`` and ``other`` stand alone; ``mount`` is a POST that asks for
+    one; all else is a route and a method: ``manifest HEAD``, ``blob GET``, ``upload PATCH``.
     """
     if route.kind in {RouteKind.MANIFEST, RouteKind.BLOB, RouteKind.UPLOAD}:
         if method == "POST" and any(name == "mount" for name, _ in parse_qsl(query_string.decode("latin-1"))):

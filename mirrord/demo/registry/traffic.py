@@ -51,11 +51,9 @@ class Traffic:
         self.received_bytes = self.sent_bytes = 0
         self.most_in_flight = self.in_flight
 
-    async def watch(
-        self, app: AsgiApp, scope: Scope, receive: Receive, send: Send, *, route: Route | None = None
-    ) -> None:
-        """Let ``app`` answer a request, and take notes. ``route`` is given where the path is none of /v2/."""
-        record = _record(scope, route or parse_route(scope["path"]))
+    async def watch(self, app: AsgiApp, scope: Scope, receive: Receive, send: Send, *, kind: str = "") -> None:
+        """Let ``app`` answer a request, and take notes. A given ``kind`` is its class; else its route decides."""
+        record = _record(scope, kind)
         self.counts[record.kind] += 1
         self.records.append(record)
         self.in_flight += 1
@@ -82,13 +80,14 @@ class Traffic:
             self.in_flight -= 1
 
 
-def _record(scope: Scope, route: Route) -> RequestRecord:
+def _record(scope: Scope, kind: str) -> RequestRecord:
     query: bytes = scope.get("query_string", b"")
+    route = parse_route(scope["path"])
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     return RequestRecord(
         method=scope["method"],
         target=raw_path + (b"?" + query if query else b""),
         route=route,
-        kind=request_class(scope["method"], route, query),
+        kind=kind or request_class(scope["method"], route, query),
         headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
     )
