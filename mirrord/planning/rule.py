@@ -132,6 +132,15 @@ class Policy:
     foreign_layers: ForeignLayers = ForeignLayers.KEEP
     on_rollback: OnRollback = OnRollback.WARN
 
+    def is_immutable(self, source: Tag | None, target: Tag | None) -> bool:
+        """Say whether a tag, by its name at the source or on the target, never moves once it is mirrored."""
+        names = [tag for tag in (source, target) if tag is not None]
+        return any(pattern.matches(name) for pattern in self.immutable_tags for name in names)
+
+    def forbids_moving(self, source: Tag | None, target: Tag | None) -> bool:
+        """Say whether a tag that exists on the target must not be moved."""
+        return not self.overwrite or self.is_immutable(source, target)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformSelector:

@@ -38,6 +38,11 @@ class RepositoryReader(Protocol):
         """What a tag listing of this repository costs and tells."""
         ...
 
+    @property
+    def has_referrers_api(self) -> bool | None:
+        """Whether referrers are told by an API; None: not known before `referrers` was asked."""
+        ...
+
     def list_tags(self) -> AsyncIterator[TagPage]:
         """Yield the tags in pages; every tag at least once, or an error.
 

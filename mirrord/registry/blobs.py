@@ -1,0 +1,144 @@
+"""Blobs over the distribution API: HEAD, and GET with Range.
+
+Source: distribution-spec v1.1.1 "Pulling blobs" (end-2); RFC 9110 section 14 for ranges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+
+import httpx2
+
+from mirrord.errors import ContentMismatchError, NotFoundError, ProtocolViolationError, UnavailableError
+from mirrord.oci.descriptor import Descriptor
+from mirrord.registry import scopes
+from mirrord.registry.call import Call
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.links import content_range
+from mirrord.registry.origin import Door
+
+_PARTIAL = 206
+_MOST_URLS = 8
+_HEAD_OK = frozenset({200, 404})
+_GET_OK = frozenset({200, _PARTIAL})
+
+
+async def has_blob(http: RegistryHttp, path: str, blob: Descriptor) -> bool:
+    """Say whether a repository holds a blob of this digest and, where the registry tells it, of this size."""
+    call = Call(
+        method="HEAD",
+        target=f"/v2/{path}/blobs/{blob.digest}",
+        what=f"look up the blob {http.host}/{path}@{blob.digest}",
+        scopes=scopes.pull(path),
+        ok=_HEAD_OK,
+    )
+    answer = await http.request(call)
+    length = answer.headers.get("content-length", "")
+    return answer.status == 200 and (not length.isdigit() or int(length) == blob.size)  # noqa: PLR2004 - OK
+
+
+@asynccontextmanager
+async def open_blob(
+    http: RegistryHttp, path: str, blob: Descriptor, offset: int
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Open a blob from ``offset`` on; one exchange, under a place held by the caller.
+
+    Raises:
+        NotFoundError: there is no such blob.
+        ContentMismatchError: the answer's length is not that of the descriptor (SIZE_MISMATCH).
+        UnavailableError: the body broke off; asking again from where it broke may help.
+    """
+    async with AsyncExitStack() as stack:
+        response = await _open(http, _calls(http, path, blob, offset), stack)
+        skip = 0
+        if offset and not _starts_at(response, offset):
+            if response.status_code == _PARTIAL:
+                # The part begins elsewhere: nothing of it can be trusted, so ask for the whole.
+                await response.aclose()
+                response = await _open(http, _calls(http, path, blob, 0), stack)
+                if response.status_code == _PARTIAL:
+                    raise ProtocolViolationError(
+                        f"{http.host} answers the blob {blob.digest} in parts that nobody asked for", host=http.host
+                    )
+            skip = offset
+        _check_length(http, blob, response, offset - skip)
+        yield _pieces(http, blob, response, offset=offset, skip=skip)
+
+
+async def _open(http: RegistryHttp, calls: Sequence[Call], stack: AsyncExitStack) -> httpx2.Response:
+    """Open the first of ``calls`` that does not say "not found"."""
+    for call in calls[:-1]:
+        try:
+            return await stack.enter_async_context(http.open(call))
+        except NotFoundError:
+            continue
+    return await stack.enter_async_context(http.open(calls[-1]))
+
+
+def _calls(http: RegistryHttp, path: str, blob: Descriptor, offset: int) -> list[Call]:
+    """Return the registry's own address of a blob, then the urls of its descriptor (foreign layers have some)."""
+    call = Call(
+        method="GET",
+        target=f"/v2/{path}/blobs/{blob.digest}",
+        what=f"fetch the blob {http.host}/{path}@{blob.digest}",
+        scopes=scopes.pull(path),
+        headers={"Range": f"bytes={offset}-"} if offset else {},
+        ok=_GET_OK,
+    )
+    elsewhere = blob.urls[:_MOST_URLS] if blob.is_foreign else ()
+    return [call, *(replace(call, target=url, credential=False, door=Door.DESCRIPTOR_URL) for url in elsewhere)]
+
+
+def _starts_at(response: httpx2.Response, offset: int) -> bool:
+    if response.status_code != _PARTIAL:
+        return False
+    found = content_range(response.headers.get("content-range", ""))
+    return found is not None and found[0] == offset
+
+
+def _check_length(http: RegistryHttp, blob: Descriptor, response: httpx2.Response, start: int) -> None:
+    if response.headers.get("content-encoding", "identity") not in ("identity", ""):
+        raise ProtocolViolationError(
+            f"{http.host} sends the blob {blob.digest} compressed, which was not asked for",
+            code="CONTENT_ENCODING_UNEXPECTED",
+            remedy="switch off compression in the proxy before the registry",
+            host=http.host,
+        )
+    length = response.headers.get("content-length", "")
+    if length.isdigit() and int(length) != blob.size - start:
+        raise _wrong_size(http, blob, start + int(length))
+
+
+async def _pieces(
+    http: RegistryHttp, blob: Descriptor, response: httpx2.Response, *, offset: int, skip: int
+) -> AsyncIterator[bytes]:
+    """Yield the bytes from ``offset`` on, having thrown away ``skip`` bytes of a whole answer."""
+    position = offset - skip
+    try:
+        async for piece in response.aiter_raw():
+            await http.throttle.bandwidth.take(len(piece))
+            start, position = position, position + len(piece)
+            if position > blob.size:
+                raise _wrong_size(http, blob, position)
+            if position <= offset:
+                continue
+            yield piece[offset - start :] if start < offset else piece
+    except httpx2.TransportError as exc:
+        raise UnavailableError(
+            f"the blob {blob.digest} broke off at byte {position} of {blob.size}: {exc}", host=http.host, method="GET"
+        ) from exc
+    if position < blob.size:
+        raise UnavailableError(
+            f"the blob {blob.digest} ended at byte {position} of {blob.size}", host=http.host, method="GET"
+        )
+
+
+def _wrong_size(http: RegistryHttp, blob: Descriptor, actual: int) -> ContentMismatchError:
+    return ContentMismatchError(
+        f"{http.host} sends at least {actual} bytes for the blob {blob.digest}; its manifest says {blob.size}",
+        code="SIZE_MISMATCH",
+        host=http.host,
+        method="GET",
+    )

@@ -1,0 +1,65 @@
+"""What is asked of a registry and what it answers, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypedDict
+from urllib.parse import urlsplit
+
+import httpx2
+
+from mirrord.registry.origin import Door
+from mirrord.registry.scopes import Scopes
+
+ERROR_BODY_CAP = 64 * 1024
+_OK = frozenset({200})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A registry's answer, read to its end. ``url`` is where it came from, after redirects."""
+
+    status: int
+    headers: httpx2.Headers
+    body: bytes
+    url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What to ask. ``what`` says it in words for errors: "GET the manifest of x"; ``target`` is a path or a URL.
+
+    ``ok`` are the statuses that the caller handles itself. ``limit`` caps the body; a longer one is an error.
+    Without ``credential`` the call is anonymous; without ``follow`` a redirect is an answer like any other. ``door``
+    says where a URL that is not the registry's own came from.
+    """
+
+    method: str
+    target: str
+    what: str
+    scopes: Scopes
+    headers: Mapping[str, str] = _NOTHING
+    content: bytes = b""
+    ok: Collection[int] = _OK
+    limit: int = ERROR_BODY_CAP
+    too_large_code: str = "BODY_TOO_LARGE"
+    credential: bool = True
+    follow: bool = True
+    door: Door = Door.LINK
+
+
+class About(TypedDict):
+    """The fields of a `RegistryError` that say which request it is about."""
+
+    host: str
+    method: str
+    path: str
+    status: int | None
+
+
+def path_of(target: str) -> str:
+    """Return the path of a path or URL: what an error may show, since queries hold signatures."""
+    return urlsplit(target).path

@@ -1,0 +1,174 @@
+"""Opens repositories of any registry; owns one client a registry, with its connections, limits and tokens."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+
+from mirrord.errors import UnsupportedError
+from mirrord.oci.reference import Repository
+from mirrord.ports.clock import Clock
+from mirrord.ports.credentials import Credential, CredentialProvider
+from mirrord.ports.events import EventSink
+from mirrord.ports.registry import RepositoryReader, RepositoryWriter
+from mirrord.ports.settings import RegistrySettings
+from mirrord.registry.breaker import Breaker
+from mirrord.registry.doors import Doors
+from mirrord.registry.guard import guarded_socket_factory
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.mirrors import MirroredReader
+from mirrord.registry.origin import Origin, RegistryTrust
+from mirrord.registry.providers.base import Provider
+from mirrord.registry.providers.catalog import choose_provider
+from mirrord.registry.proxy import choose_proxy
+from mirrord.registry.referrers import ReferrersHabits
+from mirrord.registry.repository import RegistryHandle, RegistryRepository
+from mirrord.registry.retry import RetryBudget
+from mirrord.registry.tags import list_repositories
+from mirrord.registry.throttle import Throttle, ThrottleBook
+from mirrord.registry.tls import make_ssl_context
+from mirrord.registry.tokens import Authorizer
+from mirrord.registry.transport import AiohttpTransport, Transport
+from mirrord.registry.uploads import UploadHabits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a gateway needs of the outside: settings by host, credentials, time, chance, and who listens.
+
+    ``transport`` replaces the network in tests: called with a registry's settings and whether it is for other
+    origins; None means the real one.
+    """
+
+    settings: Mapping[str, RegistrySettings]
+    credentials: CredentialProvider
+    providers: tuple[Provider, ...]
+    environment: Mapping[str, str]
+    clock: Clock
+    events: EventSink
+    jitter: random.Random
+    transport: Callable[[RegistrySettings, bool], Transport] | None = None
+
+
+class HttpGateway:
+    """Opens repositories over HTTP."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        """Make a gateway; no registry is asked yet."""
+        self.throttles = ThrottleBook()
+        self._around = surroundings
+        self._handles: dict[str, RegistryHandle] = {}
+
+    def reader(self, repository: Repository) -> RepositoryReader:
+        """Return a reader of ``repository``, through the mirrors that are set for its registry."""
+        origin = RegistryRepository(self.handle(repository.host), repository)
+        mirrors = self.settings(repository.host).mirrors
+        if not mirrors:
+            return origin
+        readers = [RegistryRepository(self.handle(host), Repository(host, repository.path)) for host in mirrors]
+        return MirroredReader(origin, readers, self._around.events)
+
+    def writer(self, repository: Repository) -> RepositoryWriter:
+        """Return a writer of ``repository``."""
+        return RegistryRepository(self.handle(repository.host), repository)
+
+    async def repositories(self, host: str, prefix: str) -> AsyncIterator[Repository]:
+        """Yield the repositories of a registry whose path begins with ``prefix``.
+
+        Raises:
+            UnsupportedError: the registry has no catalog; the remedy says what to do instead.
+        """
+        handle = self.handle(host)
+        if not handle.provider.abilities.catalog:
+            raise UnsupportedError(
+                f"the repositories of {host} cannot be listed", host=host, remedy=handle.provider.explain_catalog(host)
+            )
+        async for repository in list_repositories(handle.http, prefix, handle.provider.listing.page_size):
+            yield repository
+
+    def settings(self, host: str) -> RegistrySettings:
+        """Return the settings of a registry; one without an entry has the defaults."""
+        return self._around.settings.get(host) or RegistrySettings(host=host)
+
+    def handle(self, host: str) -> RegistryHandle:
+        """Return the client of a registry, made on first use.
+
+        Raises:
+            UsageError: its provider or its proxy is not usable.
+        """
+        if host not in self._handles:
+            self._handles[host] = self._connect(host)
+        return self._handles[host]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for handle in self._handles.values():
+            await handle.http.doors.aclose()
+        self._handles.clear()
+
+    def _connect(self, host: str) -> RegistryHandle:
+        around, settings = self._around, self.settings(host)
+        provider = choose_provider(host, settings.provider, around.providers)
+        throttle = Throttle(
+            clock=around.clock,
+            concurrency=settings.concurrency or provider.limits.concurrency,
+            requests_per_second=settings.requests_per_second or provider.limits.requests_per_second,
+            bandwidth=settings.bandwidth,
+        )
+        self.throttles.add(host, throttle)
+
+        async def credential() -> Credential | None:
+            return await around.credentials.credential(host)
+
+        # The authorizer asks token services over the client that it authorises: each is built with the other's method.
+        http: RegistryHttp
+        authorizer = Authorizer(
+            host=host,
+            credential=credential,
+            fetch=lambda **request: http.token(**request),  # noqa: PLW0108 - http is made below
+            clock=around.clock,
+        )
+        http = RegistryHttp(
+            host=host,
+            doors=self._doors(host, settings, provider),
+            throttle=throttle,
+            breaker=Breaker(around.clock, around.jitter),
+            budget=RetryBudget(),
+            authorizer=authorizer,
+            clock=around.clock,
+            events=around.events,
+            jitter=around.jitter,
+        )
+        return RegistryHandle(
+            http=http,
+            provider=provider,
+            uploads=UploadHabits.of(provider),
+            referrers=ReferrersHabits(provider.abilities.referrers_api),
+            events=around.events,
+        )
+
+    def _doors(self, host: str, settings: RegistrySettings, provider: Provider) -> Doors:
+        scheme = "http" if settings.plain_http else "https"
+        origin = Origin.parse(f"{scheme}://{provider.endpoint(host)}")
+        trust = RegistryTrust(
+            origin=origin,
+            plain_http=settings.plain_http,
+            auth_hosts=frozenset((*settings.auth_hosts, *provider.auth_hosts(host))),
+        )
+        return Doors(
+            base=str(origin),
+            trust=trust,
+            own=self._transport(settings, foreign=False, guarded=False),
+            foreign=lambda guarded: self._transport(settings, foreign=True, guarded=guarded),
+        )
+
+    def _transport(self, settings: RegistrySettings, *, foreign: bool, guarded: bool) -> Transport:
+        if self._around.transport is not None:
+            return self._around.transport(settings, foreign)
+        return AiohttpTransport(
+            ssl_context=lambda: make_ssl_context(settings.tls, foreign=foreign),
+            # Through a proxy it is the proxy that dials, and the proxy itself is inside more often than not.
+            socket_factory=guarded_socket_factory(allow_inside=False) if guarded and not settings.proxy else None,
+            proxy=choose_proxy(settings.proxy, self._around.environment),
+        )

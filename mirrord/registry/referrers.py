@@ -1,0 +1,164 @@
+"""Referrers: what is attached to a manifest, by the API or by the fallback tag.
+
+Source: distribution-spec v1.1.1 "Listing referrers" (end-12), "Pushing manifests with subject",
+"Unavailable referrers API".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import anyio
+
+from mirrord.errors import InvalidManifestError, ListingIncompleteError, NotFoundError
+from mirrord.oci.descriptor import Descriptor
+from mirrord.oci.digest import Digest
+from mirrord.oci.manifest import AnyManifest, Index, parse_manifest
+from mirrord.oci.mediatype import OCI_INDEX, essence
+from mirrord.planning.attachment import fallback_tag
+from mirrord.ports.events import EventSink, Noted
+from mirrord.ports.registry import ReferrersAnswer
+from mirrord.registry import scopes
+from mirrord.registry.call import Answer, Call
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.links import next_link
+from mirrord.registry.manifests import get_manifest, put_manifest
+
+MAX_REFERRERS = 1_000
+MAX_PAGES = 100
+MAX_BODY = 8 * 1024 * 1024
+_NOT_OURS: Literal["not ours"] = "not ours"
+_NO_API = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 406, 410, 415, 501})
+
+
+@dataclass(slots=True)
+class ReferrersHabits:
+    """What was learned about one registry: whether it has the API (None: not asked yet). Guards its fallback tags."""
+
+    has_api: bool | None
+    locks: dict[tuple[str, Digest], anyio.Lock] = field(default_factory=dict)
+
+
+async def list_referrers(
+    http: RegistryHttp, path: str, subject: Digest, habits: ReferrersHabits, events: EventSink
+) -> ReferrersAnswer:
+    """Return the manifests that refer to ``subject``.
+
+    Raises:
+        ListingIncompleteError: more than 1,000, or pages without an end.
+        RegistryError: the registry could not be asked; an error is never taken for "none".
+    """
+    if habits.has_api is not False:
+        found = await _by_api(http, path, subject, habits)
+        if found is not None:
+            return ReferrersAnswer(descriptors=found, from_api=True)
+    index = await _fallback_index(http, path, subject, events)
+    return ReferrersAnswer(descriptors=index.children() if isinstance(index, Index) else (), from_api=False)
+
+
+async def keep_fallback_tag(
+    http: RegistryHttp, path: str, manifest: AnyManifest, habits: ReferrersHabits, events: EventSink
+) -> None:
+    """Add a manifest to the fallback tag of its subject, where the registry has no referrers API.
+
+    Read, change, write: guarded against other tasks of this process, not against other writers.
+    """
+    subject = manifest.subject
+    assert subject is not None
+    if habits.has_api is None:
+        await _by_api(http, path, subject.digest, habits)
+    if habits.has_api:
+        return
+    async with habits.locks.setdefault((path, subject.digest), anyio.Lock()):
+        index = await _fallback_index(http, path, subject.digest, events)
+        if index is _NOT_OURS:
+            return
+        entries = json.loads(index.raw)["manifests"] if isinstance(index, Index) else []
+        if any(entry.get("digest") == str(manifest.descriptor.digest) for entry in entries):
+            return
+        entries.append(_entry(manifest))
+        raw = json.dumps(
+            {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}, separators=(",", ":")
+        ).encode()
+        await put_manifest(http, path, parse_manifest(raw, what="the referrers index"), fallback_tag(subject.digest))
+
+
+def _entry(manifest: AnyManifest) -> dict[str, object]:
+    """Return the descriptor that the spec wants in a referrers index."""
+    config = getattr(manifest, "config", None)
+    artifact_type = manifest.artifact_type or (config.media_type if isinstance(config, Descriptor) else "")
+    entry: dict[str, object] = {
+        "mediaType": manifest.descriptor.media_type,
+        "digest": str(manifest.descriptor.digest),
+        "size": manifest.descriptor.size,
+    }
+    if artifact_type:
+        entry["artifactType"] = artifact_type
+    if manifest.annotations:
+        entry["annotations"] = dict(manifest.annotations)
+    return entry
+
+
+async def _by_api(
+    http: RegistryHttp, path: str, subject: Digest, habits: ReferrersHabits
+) -> tuple[Descriptor, ...] | None:
+    """Return what the API says, or None where there is none: support is 200 with an OCI index, nothing else."""
+    found: list[Descriptor] = []
+    async for answer in _api_pages(http, path, subject):
+        if answer.status != 200 or essence(answer.headers.get("content-type", "")) != OCI_INDEX:  # noqa: PLR2004 - OK
+            if habits.has_api is None:
+                habits.has_api = False
+            return None
+        habits.has_api = True
+        page = parse_manifest(answer.body, media_type=OCI_INDEX, what=f"the referrers of {subject}")
+        found.extend(page.children())
+        if len(found) > MAX_REFERRERS:
+            raise ListingIncompleteError(
+                f"{http.host}/{path}@{subject} has more than {MAX_REFERRERS} referrers", host=http.host
+            )
+    return tuple({descriptor.digest: descriptor for descriptor in found}.values())
+
+
+async def _api_pages(http: RegistryHttp, path: str, subject: Digest) -> AsyncIterator[Answer]:
+    target = f"/v2/{path}/referrers/{subject}"
+    for _ in range(MAX_PAGES):
+        call = Call(
+            method="GET",
+            target=target,
+            what=f"list the referrers of {http.host}/{path}@{subject}",
+            scopes=scopes.pull(path),
+            headers={"Accept": OCI_INDEX},
+            ok=_NO_API | {200},
+            limit=MAX_BODY,
+            follow=False,
+        )
+        answer = await http.request(call)
+        yield answer
+        following = next_link(answer.headers.get_list("link"), answer.url)
+        if following is None:
+            return
+        target = following
+    raise ListingIncompleteError(f"{http.host}/{path}@{subject}: the pages of referrers have no end", host=http.host)
+
+
+async def _fallback_index(
+    http: RegistryHttp, path: str, subject: Digest, events: EventSink
+) -> Index | Literal["not ours"] | None:
+    """Return the index under the fallback tag, None where there is no such tag, or that something else is there."""
+    tag = fallback_tag(subject)
+    try:
+        manifest = await get_manifest(http, path, tag)
+    except NotFoundError:
+        return None
+    except InvalidManifestError as exc:
+        events.emit(Noted(what="referrers_tag_invalid", text=str(exc), host=http.host))
+        return _NOT_OURS
+    if not isinstance(manifest, Index) or manifest.descriptor.digest == subject:
+        # GitLab resolves the tag to the subject itself; others keep images under such names: neither is ours to use.
+        text = f"REFERRERS_TAG_INVALID: {http.host}/{path}:{tag} is no index of referrers; it is left alone"
+        events.emit(Noted(what="referrers_tag_invalid", text=text, host=http.host))
+        return _NOT_OURS
+    return manifest

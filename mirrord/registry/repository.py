@@ -1,0 +1,103 @@
+"""One repository of one registry, as the core's ports want it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from mirrord.oci.descriptor import Descriptor
+from mirrord.oci.digest import Digest
+from mirrord.oci.manifest import AnyManifest
+from mirrord.oci.reference import Location, Repository, Tag
+from mirrord.planning.listing import ListingTraits, TagPage
+from mirrord.ports.events import EventSink
+from mirrord.ports.registry import ReferrersAnswer, RepositoryReader, RepositoryWriter
+from mirrord.registry.blobs import has_blob, open_blob
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.manifests import delete_manifest, get_manifest, head_manifest, put_manifest
+from mirrord.registry.providers.base import Provider
+from mirrord.registry.referrers import ReferrersHabits, keep_fallback_tag, list_referrers
+from mirrord.registry.tags import list_tags
+from mirrord.registry.uploads import UploadHabits, mount_blob, put_blob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryHandle:
+    """Everything that is shared by all repositories of one registry."""
+
+    http: RegistryHttp
+    provider: Provider
+    uploads: UploadHabits
+    referrers: ReferrersHabits
+    events: EventSink
+
+
+class RegistryRepository(RepositoryReader, RepositoryWriter):
+    """Reads and writes one repository over the distribution API."""
+
+    def __init__(self, handle: RegistryHandle, repository: Repository) -> None:
+        self._handle = handle
+        self._http = handle.http
+        self._repository = repository
+        self._path = repository.path
+
+    @property
+    def location(self) -> Location:
+        """The repository."""
+        return self._repository
+
+    @property
+    def listing(self) -> ListingTraits:
+        """What the provider says of its listings."""
+        return self._handle.provider.listing
+
+    @property
+    def has_referrers_api(self) -> bool | None:
+        """What was learned so far."""
+        return self._handle.referrers.has_api
+
+    def list_tags(self) -> AsyncIterator[TagPage]:
+        """See `mirrord.registry.tags.list_tags`."""
+        return list_tags(self._http, self._path, self.listing.page_size)
+
+    async def head(self, ref: Tag | Digest) -> Descriptor | None:
+        """See `mirrord.registry.manifests.head_manifest`."""
+        return await head_manifest(self._http, self._path, ref)
+
+    async def manifest(self, digest: Digest) -> AnyManifest:
+        """See `mirrord.registry.manifests.get_manifest`."""
+        return await get_manifest(self._http, self._path, digest)
+
+    def blob(self, blob: Descriptor, *, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """See `mirrord.registry.blobs.open_blob`."""
+        return open_blob(self._http, self._path, blob, offset)
+
+    async def referrers(self, subject: Digest) -> ReferrersAnswer:
+        """See `mirrord.registry.referrers.list_referrers`."""
+        return await list_referrers(self._http, self._path, subject, self._handle.referrers, self._handle.events)
+
+    async def ensure_exists(self) -> None:
+        """Do nothing: the registries known so far make repositories on the first push."""
+
+    async def has_blob(self, blob: Descriptor) -> bool:
+        """See `mirrord.registry.blobs.has_blob`."""
+        return await has_blob(self._http, self._path, blob)
+
+    async def mount_blob(self, blob: Descriptor, origin: Repository) -> bool:
+        """See `mirrord.registry.uploads.mount_blob`."""
+        return await mount_blob(self._http, self._path, blob, origin.path, self._handle.uploads)
+
+    async def put_blob(self, blob: Descriptor, body: AsyncIterator[bytes]) -> None:
+        """See `mirrord.registry.uploads.put_blob`."""
+        await put_blob(self._http, self._path, blob, body, self._handle.uploads)
+
+    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+        """See `mirrord.registry.manifests.put_manifest`; keeps the fallback tag where the registry needs it."""
+        answer = await put_manifest(self._http, self._path, manifest, tag)
+        if manifest.subject is not None and not answer.took_subject:
+            await keep_fallback_tag(self._http, self._path, manifest, self._handle.referrers, self._handle.events)
+
+    async def delete(self, ref: Tag | Digest) -> None:
+        """See `mirrord.registry.manifests.delete_manifest`."""
+        await delete_manifest(self._http, self._path, ref)

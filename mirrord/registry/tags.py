@@ -1,0 +1,208 @@
+"""Tag lists and the catalog, page by page, with every form of pagination that registries use.
+
+A listing either comes to a proven end (an answer without a continuation) or raises: it never ends early in silence.
+Source: distribution-spec v1.1.1 "Listing tags" (end-8); distribution's catalog API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from mirrord.errors import (
+    InvalidReferenceError,
+    ListingIncompleteError,
+    NotFoundError,
+    ProtocolViolationError,
+    RegistryError,
+    UnsupportedError,
+    quote,
+)
+from mirrord.oci.reference import Repository, Tag, parse_repository_path
+from mirrord.planning.listing import TagEntry, TagPage
+from mirrord.registry import scopes
+from mirrord.registry.call import Answer, Call
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.links import next_link
+from mirrord.registry.scopes import Scopes
+
+MAX_PAGES = 1_000
+MAX_NAMES = 100_000
+MAX_BODY = 32 * 1024 * 1024
+_RESTARTS = 3
+
+
+async def list_tags(http: RegistryHttp, path: str, page_size: int) -> AsyncIterator[TagPage]:
+    """Yield a repository's tags, each once.
+
+    Raises:
+        NotFoundError: there is no such repository.
+        ListingIncompleteError: no proven end: pages that repeat, too many pages or tags, an error on a later page.
+    """
+    pages = _pages(
+        http,
+        what=f"list the tags of {http.host}/{path}",
+        target=f"/v2/{path}/tags/list",
+        page_size=page_size,
+        access=scopes.pull(path),
+    )
+    seen: set[str] = set()
+    async for answer in pages:
+        fields = _json_object(answer, f"the tag list of {http.host}/{path}")
+        _check_name(fields.get("name"), http, path)
+        names = _names(fields, "tags", f"the tag list of {http.host}/{path}")
+        entries, skipped = [], 0
+        for name in names:
+            if not isinstance(name, str):
+                skipped += 1
+                continue
+            if name in seen:
+                continue
+            seen.add(name)
+            try:
+                entries.append(TagEntry(tag=Tag.parse(name)))
+            except InvalidReferenceError:
+                skipped += 1
+        if len(seen) > MAX_NAMES:
+            raise ListingIncompleteError(
+                f"{http.host}/{path} lists more than {MAX_NAMES} tags", code="LISTING_TOO_LARGE", host=http.host
+            )
+        yield TagPage(entries=tuple(entries), skipped=skipped)
+
+
+async def list_repositories(http: RegistryHttp, prefix: str, page_size: int) -> AsyncIterator[Repository]:
+    """Yield the repositories of a registry's catalog whose path begins with ``prefix``, each once.
+
+    Raises:
+        UnsupportedError: the registry has no catalog.
+        ListingIncompleteError: as with tags.
+    """
+    what = f"list the repositories of {http.host}"
+    seen: set[str] = set()
+    pages = _pages(http, what=what, target="/v2/_catalog", page_size=page_size, access=scopes.CATALOG)
+    try:
+        async for answer in pages:
+            for name in _names(_json_object(answer, f"the catalog of {http.host}"), "repositories", what):
+                if not isinstance(name, str) or name in seen:
+                    continue
+                seen.add(name)
+                if len(seen) > MAX_NAMES:
+                    raise ListingIncompleteError(
+                        f"{http.host} lists more than {MAX_NAMES} repositories", code="LISTING_TOO_LARGE"
+                    )
+                try:
+                    path = parse_repository_path(name)
+                except InvalidReferenceError:
+                    continue
+                if path.startswith(prefix):
+                    yield Repository(http.host, path)
+    except NotFoundError as exc:
+        raise UnsupportedError(f"{what}: the registry has no catalog", host=http.host, status=exc.status) from exc
+
+
+@dataclass(slots=True)
+class _Walk:
+    """Where a paged listing stands. ``proven`` names the page before, for errors."""
+
+    url: str
+    pages: int = 0
+    restarts: int = 0
+
+
+async def _pages(
+    http: RegistryHttp, *, what: str, target: str, page_size: int, access: Scopes
+) -> AsyncIterator[Answer]:
+    first = f"{target}?n={page_size}"
+    walk = _Walk(first)
+    visited: set[str] = set()
+    while True:
+        answer = await _page(http, walk, what, first, access)
+        if walk.url == first and answer.status == 400:  # noqa: PLR2004 - Bad Request: n is too large for it
+            answer = await _ask(http, what, target, access)
+        if answer.status == 404 and walk.restarts < _RESTARTS:  # noqa: PLR2004 - the page's anchor vanished meanwhile
+            walk = _Walk(first, 0, walk.restarts + 1)
+            visited.clear()
+            continue
+        if answer.status != 200:  # noqa: PLR2004 - OK
+            raise ListingIncompleteError(
+                f"{what}: page {walk.pages + 1} answered with status {answer.status}", host=http.host
+            )
+        walk.pages += 1
+        yield answer
+        following = next_link(answer.headers.get_list("link"), answer.url)
+        if following is None:
+            return
+        if following in visited or walk.pages >= MAX_PAGES:
+            reason = "the pages repeat" if following in visited else f"more than {MAX_PAGES} pages"
+            raise ListingIncompleteError(f"{what}: {reason}", host=http.host)
+        visited.add(following)
+        walk.url = following
+
+
+async def _page(http: RegistryHttp, walk: _Walk, what: str, first: str, access: Scopes) -> Answer:
+    """Ask for one page; a continuation whose path is wrong is tried once more on the path that worked."""
+    if walk.url == first:
+        return await _ask(http, what, first, access, ok=frozenset({200, 400}))
+    try:
+        answer = await _ask(http, what, walk.url, access, ok=frozenset({200, 400, 404}))
+    except RegistryError as exc:
+        raise ListingIncompleteError(f"{what}: page {walk.pages + 1} failed: {exc.message}", host=http.host) from exc
+    query = urlsplit(walk.url).query
+    ours = f"{urlsplit(first).path}?{query}"
+    if answer.status in (400, 404) and query and not walk.url.endswith(ours):
+        answer = await _ask(http, what, ours, access, ok=frozenset({200, 400, 404}))
+    return answer
+
+
+async def _ask(
+    http: RegistryHttp, what: str, target: str, access: Scopes, *, ok: frozenset[int] = frozenset({200})
+) -> Answer:
+    call = Call(
+        method="GET",
+        target=target,
+        what=what,
+        scopes=access,
+        ok=ok,
+        limit=MAX_BODY,
+        too_large_code="LISTING_TOO_LARGE",
+        headers={"Accept": "application/json"},
+    )
+    return await http.request(call)
+
+
+def _json_object(answer: Answer, what: str) -> dict[str, object]:
+    try:
+        fields = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        content_type = answer.headers.get("content-type", "nothing")
+        raise ProtocolViolationError(
+            f"{what} is no JSON object (its type is {quote(content_type, 60)}); it begins with "
+            f'"{quote(answer.body[:60], 60)}"',
+            code="LISTING_INVALID",
+        )
+    return fields
+
+
+def _names(fields: dict[str, object], key: str, what: str) -> list[object]:
+    names = fields.get(key)
+    if names is None and key in fields:
+        return []
+    if not isinstance(names, list):
+        raise ProtocolViolationError(f'{what}: "{key}" is not a list', code="LISTING_INVALID")
+    return names
+
+
+def _check_name(name: object, http: RegistryHttp, path: str) -> None:
+    """Refuse the list of another repository; a proxy may leave out or add leading segments."""
+    if not isinstance(name, str) or not name:
+        return
+    if not (f"/{path}".endswith(f"/{name}") or f"/{name}".endswith(f"/{path}")):
+        raise ProtocolViolationError(
+            f"{http.host}/{path} was asked for its tags, and those of {quote(name)} came",
+            code="LISTING_WRONG_REPOSITORY",
+            host=http.host,
+        )

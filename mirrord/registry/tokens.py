@@ -1,0 +1,243 @@
+"""How one registry wants to know who asks: its challenge, and the tokens of its token service.
+
+Source: distribution, docs/content/spec/auth/token.md and oauth.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import quote as percent
+from urllib.parse import urlencode
+
+import anyio
+
+from mirrord.errors import ProtocolViolationError, RegistryError, UnauthorizedError, UnsupportedError
+from mirrord.ports.clock import Clock
+from mirrord.ports.credentials import Credential
+from mirrord.registry.challenge import BasicChallenge, BearerChallenge, choose, parse_challenges
+from mirrord.registry.scopes import Scopes
+
+CLIENT_ID = "mirrord"
+DEFAULT_LIFE_S = 60.0
+LONGEST_LIFE_S = 12 * 3600.0
+USABLE_SHARE = 0.8
+_MOST_TOKENS = 4096
+_POST_REFUSED = frozenset({400, 401, 403, 404, 405, 501})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAnswer:
+    """What a token service answered: its status and its body, capped."""
+
+    status: int
+    body: bytes
+
+
+class TokenFetcher(Protocol):
+    """Asks a token service; checks first that the service may see this registry's credential."""
+
+    async def __call__(self, *, method: str, url: str, headers: dict[str, str], content: bytes) -> TokenAnswer:
+        """Carry out one request to a token service.
+
+        Raises:
+            AddressRefusedError: the realm is not one that may see the credential.
+            RegistryError: there was no usable answer.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Token:
+    text: str
+    good_until: float
+
+
+class Authorizer:
+    """Makes the Authorization header for one registry and one credential, and learns from refusals."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        credential: Callable[[], Awaitable[Credential | None]],
+        fetch: TokenFetcher,
+        clock: Clock,
+    ) -> None:
+        """Make an authorizer.
+
+        Args:
+            host: the registry's name, for messages.
+            credential: returns the credential, or None for an anonymous registry.
+            fetch: asks token services.
+            clock: time.
+        """
+        self._host = host
+        self._credential = credential
+        self._fetch = fetch
+        self._clock = clock
+        self._challenge: BasicChallenge | BearerChallenge | None = None
+        self._tokens: dict[tuple[str, str, Scopes, str], _Token] = {}
+        self._locks: dict[tuple[str, str, Scopes, str], anyio.Lock] = {}
+
+    @property
+    def scheme(self) -> str:
+        """What the registry wants: "basic", "bearer" or "none" (as far as is known)."""
+        match self._challenge:
+            case BasicChallenge():
+                return "basic"
+            case BearerChallenge():
+                return "bearer"
+            case _:
+                return "none"
+
+    def learn(self, header_values: Sequence[str]) -> bool:
+        """Take note of a challenge; say whether there was one that can be met.
+
+        Once a registry spoke of tokens, a later Basic challenge is not believed: Harbor answers an expired token
+        with one.
+        """
+        challenge = choose(parse_challenges(header_values))
+        if challenge is None:
+            return False
+        if isinstance(self._challenge, BearerChallenge) and isinstance(challenge, BasicChallenge):
+            return True
+        if isinstance(challenge, BearerChallenge) and not challenge.realm:
+            return False
+        self._challenge = challenge
+        return True
+
+    async def header(self, scopes: Scopes) -> str | None:
+        """Return the value of the Authorization header for a request that needs ``scopes``; None: send none.
+
+        Raises:
+            CredentialError: the configured source of the credential failed.
+            UnauthorizedError: the token service does not accept the credential.
+        """
+        challenge = self._challenge
+        if challenge is None:
+            return None
+        credential = await self._credential()
+        if isinstance(challenge, BasicChallenge):
+            return _basic(credential) if credential is not None else None
+        return f"Bearer {await self._token(challenge, self._meant(challenge, scopes), credential)}"
+
+    async def forget(self, scopes: Scopes) -> None:
+        """Drop the token for ``scopes``: the registry did not accept it."""
+        challenge = self._challenge
+        if isinstance(challenge, BearerChallenge):
+            credential = await self._credential()
+            self._tokens.pop(_key(challenge, self._meant(challenge, scopes), credential), None)
+
+    @staticmethod
+    def _meant(challenge: BearerChallenge, scopes: Scopes) -> Scopes:
+        """Use our own scopes; an opaque one of the challenge ("aws") stands where the registry knows no others."""
+        if challenge.scope and ":" not in challenge.scope:
+            return (challenge.scope,)
+        return scopes
+
+    async def _token(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> str:
+        key = _key(challenge, scopes, credential)
+        if (token := self._usable(key)) is not None:
+            return token
+        lock = self._locks.setdefault(key, anyio.Lock())
+        try:
+            async with lock:
+                if (token := self._usable(key)) is not None:
+                    return token
+                fresh = await self._ask(challenge, scopes, credential)
+                if len(self._tokens) >= _MOST_TOKENS:
+                    self._drop_old()
+                self._tokens[key] = fresh
+                return fresh.text
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self._locks.pop(key, None)
+
+    def _usable(self, key: tuple[str, str, Scopes, str]) -> str | None:
+        token = self._tokens.get(key)
+        return token.text if token is not None and self._clock.monotonic() < token.good_until else None
+
+    def _drop_old(self) -> None:
+        now = self._clock.monotonic()
+        self._tokens = {key: token for key, token in self._tokens.items() if token.good_until > now}
+        if len(self._tokens) >= _MOST_TOKENS:
+            self._tokens.clear()
+
+    async def _ask(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> _Token:
+        received = self._clock.monotonic()
+        if credential is not None and credential.identity_token:
+            answer = await self._post(challenge, scopes, credential)
+            if answer.status in _POST_REFUSED and credential.username and credential.secret:
+                answer = await self._get(challenge, scopes, credential)
+        else:
+            answer = await self._get(challenge, scopes, credential)
+            if answer.status in (404, 405) and credential is not None:
+                answer = await self._post(challenge, scopes, credential)
+        if answer.status != 200:  # noqa: PLR2004 - OK
+            raise self._refused(scopes, credential, answer)
+        return _read_token(answer.body, received, self._host)
+
+    async def _get(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> TokenAnswer:
+        query = [("service", challenge.service)] if challenge.service else []
+        query += [("scope", scope) for scope in scopes]
+        if credential is not None and credential.username and credential.secret:
+            query.append(("account", credential.username))
+        text = urlencode(query, quote_via=percent, safe="/:,")
+        joint = "" if not text else "&" if "?" in challenge.realm else "?"
+        headers = {"Authorization": _basic(credential)} if credential is not None and credential.secret else {}
+        return await self._fetch(method="GET", url=f"{challenge.realm}{joint}{text}", headers=headers, content=b"")
+
+    async def _post(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential) -> TokenAnswer:
+        form = {"service": challenge.service, "client_id": CLIENT_ID, "scope": " ".join(scopes)}
+        if credential.identity_token:
+            form |= {"grant_type": "refresh_token", "refresh_token": credential.identity_token}
+        else:
+            form |= {"grant_type": "password", "username": credential.username, "password": credential.secret}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return await self._fetch(
+            method="POST", url=challenge.realm, headers=headers, content=urlencode(form, quote_via=percent).encode()
+        )
+
+    def _refused(self, scopes: Scopes, credential: Credential | None, answer: TokenAnswer) -> RegistryError:
+        who = f'the credential of user "{credential.username}"' if credential is not None else "an anonymous client"
+        what = f"the token service of {self._host} gives {who} no token for {' '.join(scopes) or 'this registry'}"
+        if answer.status in (400, 401, 403):
+            return UnauthorizedError(f"{what}: status {answer.status}", host=self._host, status=answer.status)
+        if answer.status in (404, 405):
+            return UnsupportedError(
+                f"{what}: status {answer.status}; neither GET nor POST is understood there",
+                host=self._host,
+                status=answer.status,
+            )
+        return ProtocolViolationError(f"{what}: status {answer.status}", host=self._host, status=answer.status)
+
+
+def _key(challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> tuple[str, str, Scopes, str]:
+    return challenge.realm, challenge.service, scopes, credential.key if credential is not None else ""
+
+
+def _basic(credential: Credential) -> str:
+    pair = f"{credential.username}:{credential.secret}"
+    return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
+
+
+def _read_token(body: bytes, received: float, host: str) -> _Token:
+    """Read a token answer of any of the shapes in use; its life counts from receipt, on the monotonic clock."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    text = (fields.get("token") or fields.get("access_token")) if isinstance(fields, dict) else None
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable() or " " in text:
+        raise ProtocolViolationError(
+            f"the token service of {host} answered without a usable token", host=host, code="TOKEN_INVALID"
+        )
+    life = fields.get("expires_in")
+    if not isinstance(life, int | float) or isinstance(life, bool) or not math.isfinite(life) or life <= 0:
+        life = DEFAULT_LIFE_S
+    return _Token(text, received + min(float(life), LONGEST_LIFE_S) * USABLE_SHARE)

@@ -1,0 +1,271 @@
+"""Uploads over the distribution API: mount, one request, or chunks; followed wherever the registry points, as it says.
+
+Source: distribution-spec v1.1.1 "Pushing blobs" (end-4, 5, 6, 11, 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import anyio
+
+from mirrord.errors import (
+    ContentMismatchError,
+    ProtocolViolationError,
+    RegistryError,
+    UnauthorizedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from mirrord.oci.descriptor import Descriptor
+from mirrord.registry import scopes
+from mirrord.registry.blobs import has_blob
+from mirrord.registry.call import Answer, Call
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.origin import resolve
+from mirrord.registry.providers.base import MIB, Provider
+
+_STARTED = frozenset({202})
+_MOUNTED = frozenset({201, 202})
+_FINISHED = frozenset({200, 201, 202, 204})
+_STORED = frozenset({200, 201, 202, 204})
+_CANCEL_DEADLINE_S = 10
+_MOST_REFUSED_MOUNTS = 3
+_LARGEST_CHUNK = 128 * MIB
+_OCTETS = {"Content-Type": "application/octet-stream"}
+_UNKNOWN_UPLOAD = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
+
+
+@dataclass(slots=True)
+class UploadHabits:
+    """What was learned about one registry: how it takes uploads, and whether it mounts."""
+
+    chunked: bool
+    chunk_size: int
+    mounts_refused: int = 0
+
+    @classmethod
+    def of(cls, provider: Provider) -> UploadHabits:
+        """Return what the provider says beforehand."""
+        mounts_refused = 0 if provider.abilities.mount else _MOST_REFUSED_MOUNTS
+        return cls(provider.abilities.chunked_only, provider.limits.chunk_size, mounts_refused)
+
+
+@dataclass(slots=True)
+class _Body:
+    """A body on its way up: counts, keeps to the bandwidth, and remembers an error of its own source."""
+
+    http: RegistryHttp
+    stream: AsyncIterator[bytes]
+    sent: int = 0
+    error: Exception | None = None
+    _rest: bytes = b""
+
+    async def take(self, count: int) -> AsyncIterator[bytes]:
+        """Yield exactly ``count`` more bytes, or fewer where the stream ends."""
+        left = count
+        while left > 0:
+            piece = self._rest or await self._next()
+            if not piece:
+                return
+            self._rest = piece[left:] if len(piece) > left else b""
+            piece = piece[:left] if self._rest else piece
+            left -= len(piece)
+            await self.http.throttle.bandwidth.take(len(piece))
+            self.sent += len(piece)
+            yield piece
+
+    async def _next(self) -> bytes:
+        try:
+            return await anext(self.stream, b"")
+        except Exception as exc:
+            self.error = exc
+            raise
+
+
+async def mount_blob(http: RegistryHttp, path: str, blob: Descriptor, origin_path: str, habits: UploadHabits) -> bool:
+    """Mount a blob of another repository; False where the registry does not, for whatever reason.
+
+    A registry that refused three times running is not asked again in this process.
+    """
+    if habits.mounts_refused >= _MOST_REFUSED_MOUNTS:
+        return False
+    call = Call(
+        method="POST",
+        target=f"/v2/{path}/blobs/uploads/?mount={blob.digest}&from={origin_path}",
+        what=f"mount the blob {blob.digest} from {http.host}/{origin_path} into {path}",
+        scopes=scopes.mount(path, origin_path),
+        ok=_MOUNTED,
+    )
+    try:
+        answer = await http.request(call)
+    except UnavailableError:
+        raise
+    except RegistryError:
+        habits.mounts_refused += 1
+        return False
+    if answer.status == 201 and await has_blob(http, path, blob):  # noqa: PLR2004 - Created
+        habits.mounts_refused = 0
+        return True
+    habits.mounts_refused += 1
+    if answer.headers.get("location"):
+        await _cancel(http, path, resolve(answer.url, answer.headers["location"]))
+    return False
+
+
+async def put_blob(
+    http: RegistryHttp, path: str, blob: Descriptor, stream: AsyncIterator[bytes], habits: UploadHabits
+) -> None:
+    """Upload a blob from a stream that can be read once; runs under a place held by the caller.
+
+    Raises:
+        RegistryError: the upload failed and was cancelled; ``retryable`` says whether a fresh one may work.
+        Exception: what the stream itself raised, after the upload was cancelled.
+    """
+    call = Call(
+        method="POST",
+        target=f"/v2/{path}/blobs/uploads/",
+        what=f"start an upload to {http.host}/{path}",
+        scopes=scopes.push(path),
+        ok=_STARTED,
+    )
+    started = await http.request(call, held=True)
+    location = _location(http, started)
+    body = _Body(http, stream)
+    try:
+        if habits.chunked:
+            location = await _send_chunks(
+                http, path, blob, body=body, location=location, started=started, habits=habits
+            )
+            await _finish(http, path, blob, location, b"")
+        else:
+            await _finish(http, path, blob, location, body)
+    except BaseException as exc:
+        cause = body.error or exc
+        if isinstance(cause, RegistryError) and cause is not body.error:
+            if await _is_there_after_all(http, path, blob, body, cause):
+                return
+            cause = _judge_refusal(cause, habits)
+        if not _is_gone(cause):
+            await _cancel(http, path, location)
+        if cause is exc:
+            raise
+        raise cause from exc
+
+
+async def _finish(http: RegistryHttp, path: str, blob: Descriptor, location: str, body: _Body | bytes) -> None:
+    """Close an upload with its digest; sends the whole body where it was not sent in chunks."""
+    length = blob.size if isinstance(body, _Body) else 0
+    call = Call(
+        method="PUT",
+        target=_with_digest(location, blob),
+        what=f"upload the blob {blob.digest} to {http.host}/{path}",
+        scopes=scopes.push(path),
+        headers={**_OCTETS, "Content-Length": str(length)},
+        ok=_FINISHED,
+    )
+    await http.send_stream(call, body.take(blob.size) if isinstance(body, _Body) else body)
+
+
+async def _send_chunks(
+    http: RegistryHttp,
+    path: str,
+    blob: Descriptor,
+    *,
+    body: _Body,
+    location: str,
+    started: Answer,
+    habits: UploadHabits,
+) -> str:
+    """Send the body in chunks, each to the newest location; our own count is believed, not the answers' Range."""
+    least = started.headers.get("oci-chunk-min-length", "")
+    size = max(habits.chunk_size, min(int(least), _LARGEST_CHUNK) if least.isdigit() else 0)
+    while body.sent < blob.size:
+        first = body.sent
+        length = min(size, blob.size - first)
+        call = Call(
+            method="PATCH",
+            target=location,
+            what=f"upload bytes {first} to {first + length - 1} of the blob {blob.digest} to {http.host}/{path}",
+            scopes=scopes.push(path),
+            headers={**_OCTETS, "Content-Length": str(length), "Content-Range": f"{first}-{first + length - 1}"},
+            ok=_STORED,
+        )
+        answer = await http.send_stream(call, body.take(length))
+        if answer.headers.get("location"):
+            location = resolve(answer.url, answer.headers["location"])
+    return location
+
+
+async def _is_there_after_all(
+    http: RegistryHttp, path: str, blob: Descriptor, body: _Body, cause: RegistryError
+) -> bool:
+    """Ask whether the blob arrived although the last answer was lost, or told of an upload already closed."""
+    lost = isinstance(cause, UnavailableError) or _UNKNOWN_UPLOAD & set(cause.error_codes)
+    if not lost or body.sent < blob.size:
+        return False
+    try:
+        return await has_blob(http, path, blob)
+    except RegistryError:
+        return False
+
+
+def _judge_refusal(cause: RegistryError, habits: UploadHabits) -> RegistryError:
+    """Say whether a fresh upload may work: with a new token, in chunks, or since the session was lost."""
+    if isinstance(cause, UnauthorizedError) and cause.status is not None:
+        cause.retryable = True  # the token ended during the upload; the next one starts with a new token
+    elif isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 416, 501) and not habits.chunked:
+        habits.chunked = True
+        cause.retryable = True
+    elif _UNKNOWN_UPLOAD & set(cause.error_codes) or cause.status in (404, 416):
+        cause.retryable = True  # the session is gone (a restart, a lost answer): open a new one
+    elif "DIGEST_INVALID" in cause.error_codes:
+        return ContentMismatchError(
+            f"{cause.message}: the bytes were changed on the way to the registry",
+            host=cause.host,
+            status=cause.status,
+            error_codes=cause.error_codes,
+            retryable=True,
+        )
+    return cause
+
+
+def _is_gone(cause: BaseException) -> bool:
+    """A session that the registry itself closed needs no cancelling."""
+    return isinstance(cause, ContentMismatchError) or (
+        isinstance(cause, RegistryError) and bool(_UNKNOWN_UPLOAD & set(cause.error_codes))
+    )
+
+
+async def _cancel(http: RegistryHttp, path: str, location: str) -> None:
+    """Cancel an upload, also when this task is being cancelled; a registry that won't purges it later by itself."""
+    call = Call(
+        method="DELETE",
+        target=location,
+        what=f"cancel an upload to {http.host}/{path}",
+        scopes=scopes.push(path),
+        ok=range(200, 500),
+    )
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_CANCEL_DEADLINE_S):
+        try:
+            await http.send_stream(call, b"")
+        except RegistryError:
+            return
+
+
+def _location(http: RegistryHttp, answer: Answer) -> str:
+    location = answer.headers.get("location", "")
+    if not location:
+        raise ProtocolViolationError(
+            f"{http.host} opened an upload without saying where (no Location)",
+            code="UPLOAD_LOCATION_MISSING",
+            host=http.host,
+            status=answer.status,
+        )
+    return resolve(answer.url, location)
+
+
+def _with_digest(location: str, blob: Descriptor) -> str:
+    """Append the digest; everything else of the location stays as the registry wrote it."""
+    return f"{location}{'&' if '?' in location else '?'}digest={blob.digest}"

@@ -1,0 +1,85 @@
+"""Carries out the copy of one image to all its targets, and says how it went on each. Never raises for an image.
+
+Blobs are brought to all targets together; each target then goes on alone, so that none waits for a slower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import anyio
+
+from mirrord.oci.descriptor import Descriptor
+from mirrord.oci.reference import Location
+from mirrord.planning.report import BlobOutcome, UnitResult
+from mirrord.ports.clock import Clock
+from mirrord.ports.registry import RepositoryReader, RepositoryWriter
+from mirrord.transfer.blob import BlobMover
+from mirrord.transfer.job import CopyJob
+from mirrord.transfer.unit import Tools, Unit
+
+BLOBS_AT_ONCE = 32
+
+
+class Executor:
+    """Carries out the jobs of one run; remembers what it brought where."""
+
+    def __init__(self, *, mover: BlobMover, clock: Clock) -> None:
+        """Make an executor for one run."""
+        self._mover = mover
+        self._clock = clock
+        self._tools = Tools(mover=mover)
+
+    async def carry_out(
+        self, job: CopyJob, source: RepositoryReader, writers: Mapping[Location, RepositoryWriter]
+    ) -> list[UnitResult]:
+        """Copy one image to every target that needs something of it.
+
+        Args:
+            job: what to copy.
+            source: where to read it.
+            writers: one for each target of ``job.orders``.
+
+        Returns:
+            The results of all tags that were to be written.
+        """
+        started = self._clock.monotonic()
+        units = [
+            Unit(job=job, order=order, source=source, writer=writers[order.target.target], tools=self._tools)
+            for order in job.orders
+        ]
+        results: list[UnitResult] = []
+
+        async def finish(unit: Unit) -> None:
+            await unit.finish()
+            results.extend(unit.results(self._clock.monotonic() - started))
+
+        async with anyio.create_task_group() as group:
+            for unit in units:
+                group.start_soon(finish, unit)
+            await self._move_blobs(job, source, units)
+        return results
+
+    async def _move_blobs(self, job: CopyJob, source: RepositoryReader, units: Sequence[Unit]) -> None:
+        """Bring every blob to all targets that need it, a bounded number side by side."""
+        blobs = {blob.digest: blob for order in job.orders for blob in job.blobs(order)}
+        places = anyio.Semaphore(BLOBS_AT_ONCE)
+
+        async def move(blob: Descriptor) -> None:
+            try:
+                needy = [unit for unit in units if unit.needs(blob)]
+                targets = {unit.writer.location: unit.writer for unit in needy}
+
+                def settle(location: Location, end: BlobOutcome | Exception) -> None:
+                    for unit in needy:
+                        if unit.writer.location == location:
+                            unit.note(blob, end)
+
+                await self._mover.deliver(blob, source, list(targets.values()), settle=settle)
+            finally:
+                places.release()
+
+        async with anyio.create_task_group() as group:
+            for blob in blobs.values():
+                await places.acquire()
+                group.start_soon(move, blob)

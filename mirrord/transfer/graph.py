@@ -1,0 +1,197 @@
+"""Fetches the content below a root from the source: its manifests, and what is attached to them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+
+from mirrord.errors import InvalidManifestError, ListingIncompleteError
+from mirrord.oci.digest import Digest
+from mirrord.oci.manifest import AnyManifest, Index
+from mirrord.oci.reference import Tag
+from mirrord.planning.attachment import cosign_tags, fallback_tag
+from mirrord.planning.graph import MAX_DEPTH, MAX_NODES, ImageGraph, order_graph
+from mirrord.planning.rule import Referrers
+from mirrord.ports.registry import RepositoryReader
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+FETCHES_AT_ONCE = 8
+MAX_ATTACHMENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """Something attached to an image: a graph, pushed by digest, and under ``tag`` where it is found by one."""
+
+    graph: ImageGraph
+    tag: Tag | None = None
+
+
+class ManifestCache:
+    """The manifests that one image needs, each fetched once."""
+
+    def __init__(self, reader: RepositoryReader, known: Collection[AnyManifest] = ()) -> None:
+        """Read from ``reader`` what is not known yet."""
+        self._reader = reader
+        self._known = {manifest.descriptor.digest: manifest for manifest in known}
+
+    async def get(self, digest: Digest) -> AnyManifest:
+        """Return a manifest, from the source if it is not known yet."""
+        if digest not in self._known:
+            self._known[digest] = await self._reader.manifest(digest)
+        return self._known[digest]
+
+    async def graph(self, root: AnyManifest, absent: frozenset[Digest] = frozenset()) -> ImageGraph:
+        """Return everything below ``root`` but ``absent``; level by level, a few fetches side by side.
+
+        Raises:
+            InvalidManifestError: the graph is too deep or too large.
+        """
+        found: dict[Digest, AnyManifest] = {root.descriptor.digest: root}
+        level: Sequence[AnyManifest] = (root,)
+        for _ in range(MAX_DEPTH):
+            wanted = {
+                child.digest: None
+                for manifest in level
+                for child in manifest.children()
+                if child.digest not in found and child.digest not in absent
+            }
+            if not wanted:
+                break
+            if len(found) + len(wanted) > MAX_NODES:
+                raise InvalidManifestError(
+                    f"the index {root.descriptor.digest} holds more than {MAX_NODES} manifests", code="GRAPH_TOO_LARGE"
+                )
+            level = await self._get_all(list(wanted))
+            found |= {manifest.descriptor.digest: manifest for manifest in level}
+        else:
+            raise InvalidManifestError(
+                f"the index {root.descriptor.digest} nests deeper than {MAX_DEPTH} levels", code="GRAPH_TOO_DEEP"
+            )
+        return order_graph(root, found, absent)
+
+    async def _get_all(self, digests: Sequence[Digest]) -> list[AnyManifest]:
+        return await each(digests, self.get)
+
+
+async def each(items: Sequence[T], work: Callable[[T], Awaitable[R]], at_once: int = FETCHES_AT_ONCE) -> list[R]:
+    """Return the results of ``work`` for all items, in order; a few at a time, and the first error ends all."""
+    if len(items) == 1:
+        return [await work(items[0])]
+    results: dict[int, R] = {}
+    errors: list[Exception] = []
+    queue = iter(enumerate(items))
+
+    async def worker(scope: anyio.CancelScope) -> None:
+        for index, item in queue:
+            try:
+                results[index] = await work(item)
+            except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
+                errors.append(exc)
+                scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for _ in range(min(at_once, len(items))):
+            group.start_soon(worker, group.cancel_scope)
+    if errors:
+        raise errors[0]
+    return [results[index] for index in range(len(items))]
+
+
+async def find_attachments(
+    reader: RepositoryReader,
+    graph: ImageGraph,
+    wanted: Referrers,
+    *,
+    tags: Collection[Tag] | None,
+    omit: Collection[Digest] = (),
+) -> tuple[Attachment, ...]:
+    """Return what is attached to the manifests of ``graph``, and to the attachments themselves.
+
+    Args:
+        reader: the source.
+        graph: the image; each of its manifests may have attachments.
+        wanted: which artifact types.
+        tags: all tags of the source repository, if they are known; None asks for each possible name instead.
+        omit: manifests whose attachments are left behind, such as those of a rewritten index.
+
+    Raises:
+        ListingIncompleteError: there are more than 1,000.
+        RegistryError: the source could not be asked; an error is never taken for "none".
+    """
+    if not wanted.enabled:
+        return ()
+    found: dict[Digest, Attachment] = {}
+    cache = ManifestCache(reader)
+    subjects = [m.descriptor.digest for m in graph.manifests if m.descriptor.digest not in omit]
+    seen = set(subjects) | set(omit)
+    for _ in range(MAX_DEPTH):
+        batches = await each(subjects, lambda subject: _attached_to(reader, cache, subject, wanted, tags))
+        fresh = [attachment for batch in batches for attachment in batch]
+        subjects = []
+        for attachment in fresh:
+            digest = attachment.graph.root.descriptor.digest
+            if digest in found:
+                continue
+            found[digest] = attachment
+            if digest not in seen:
+                seen.add(digest)
+                subjects.append(digest)
+        if len(found) > MAX_ATTACHMENTS:
+            raise ListingIncompleteError(
+                f"{reader.location}@{graph.root.descriptor.digest} has more than {MAX_ATTACHMENTS} attachments"
+            )
+        if not subjects:
+            return tuple(found.values())
+    raise InvalidManifestError(
+        f"the attachments of {graph.root.descriptor.digest} are attached to each other in more than {MAX_DEPTH} steps",
+        code="GRAPH_TOO_DEEP",
+    )
+
+
+async def _attached_to(
+    reader: RepositoryReader,
+    cache: ManifestCache,
+    subject: Digest,
+    wanted: Referrers,
+    tags: Collection[Tag] | None,
+) -> list[Attachment]:
+    """Return what refers to ``subject``: by the referrers API or its fallback tag, and by cosign's tags."""
+    found: list[Attachment] = []
+    answer = await reader.referrers(subject) if _may_have_fallback(reader, subject, tags) else None
+    for descriptor in answer.descriptors if answer is not None else ():
+        manifest = await cache.get(descriptor.digest)
+        if manifest.subject is None or manifest.subject.digest != subject:
+            continue  # an index under a look-alike tag, or a registry that mixes things up: not attached to this image
+        if wanted.types and artifact_type(manifest) not in wanted.types:
+            continue
+        found.append(Attachment(graph=await cache.graph(manifest)))
+    for tag in cosign_tags(subject):
+        if tags is not None and tag not in tags:
+            continue
+        head = await reader.head(tag)
+        if head is None:
+            continue
+        manifest = await cache.get(head.digest)
+        if not wanted.types or artifact_type(manifest) in wanted.types:
+            found.append(Attachment(graph=await cache.graph(manifest), tag=tag))
+    return found
+
+
+def _may_have_fallback(reader: RepositoryReader, subject: Digest, tags: Collection[Tag] | None) -> bool:
+    """Spare the question where a full listing shows no fallback tag and the registry is known to have no API."""
+    if tags is None or reader.has_referrers_api is not False:
+        return True
+    return fallback_tag(subject) in tags
+
+
+def artifact_type(manifest: AnyManifest) -> str:
+    """Return the type of an artifact: as it says, else that of its config. Source: image-spec manifest.md."""
+    if manifest.artifact_type or isinstance(manifest, Index):
+        return manifest.artifact_type
+    return manifest.config.media_type
