@@ -46,10 +46,15 @@ class Origin:
                 than 64 KiB.
         """
         scheme, authority, _ = _split(url)
-        return cls._of(scheme, authority)
+        return cls.of(scheme, authority)
 
     @classmethod
-    def _of(cls, scheme: str, authority: str) -> Origin:
+    def of(cls, scheme: str, authority: str) -> Origin:
+        """Return the origin of a scheme in lower case and ``host[:port]``.
+
+        Raises:
+            AddressRefusedError: the scheme is another one, or the rest has a user or no usable host.
+        """
         if scheme not in DEFAULT_PORTS:
             raise AddressRefusedError(f'the scheme "{quote(scheme, _SHOWN)}" is neither http nor https')
         if "@" in authority:
@@ -225,7 +230,7 @@ def _refuse(url: str, door: Door, reason: str) -> Ruling:
 
 def _is_listed(entry: str, target: Origin) -> bool:
     try:
-        return Origin.parse(f"{target.scheme}://{entry}") == target
+        return Origin.of(target.scheme, entry) == target
     except AddressRefusedError:
         return False
 
@@ -270,8 +275,8 @@ def _check(url: str) -> None:
 
 def _split_port(authority: str) -> tuple[str, str]:
     if authority.startswith("["):
-        host, _, rest = authority.partition("]")
-        if rest and not rest.startswith(":"):
+        host, closed, rest = authority.partition("]")
+        if not closed or (rest and not rest.startswith(":")):
             raise AddressRefusedError("the host of the URL is malformed")
         return f"{host}]", rest[1:]
     host, _, port = authority.partition(":")
