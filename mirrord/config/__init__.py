@@ -1,0 +1,1 @@
+"""The configuration: read with positions, checked at once, handed on as plain values."""
