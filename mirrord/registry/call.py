@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TypedDict
 from urllib.parse import urlsplit
 
@@ -15,7 +14,6 @@ from mirrord.registry.scopes import Scopes
 
 ERROR_BODY_CAP = 64 * 1024
 _OK = frozenset({200})
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +39,7 @@ class Call:
     target: str
     what: str
     scopes: Scopes
-    headers: Mapping[str, str] = _NOTHING
+    headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes = b""
     ok: Collection[int] = _OK
     limit: int = ERROR_BODY_CAP

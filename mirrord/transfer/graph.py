@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
-
-import anyio
 
 from mirrord.errors import InvalidManifestError, ListingIncompleteError
 from mirrord.oci.digest import Digest
@@ -16,9 +13,7 @@ from mirrord.planning.attachment import cosign_tags, fallback_tag
 from mirrord.planning.graph import MAX_DEPTH, MAX_NODES, ImageGraph, order_graph
 from mirrord.planning.rule import Referrers
 from mirrord.ports.registry import RepositoryReader
-
-T = TypeVar("T")
-R = TypeVar("R")
+from mirrord.transfer.side import each
 
 FETCHES_AT_ONCE = 8
 MAX_ATTACHMENTS = 1_000
@@ -76,31 +71,7 @@ class ManifestCache:
         return order_graph(root, found, absent)
 
     async def _get_all(self, digests: Sequence[Digest]) -> list[AnyManifest]:
-        return await each(digests, self.get)
-
-
-async def each(items: Sequence[T], work: Callable[[T], Awaitable[R]], at_once: int = FETCHES_AT_ONCE) -> list[R]:
-    """Return the results of ``work`` for all items, in order; a few at a time, and the first error ends all."""
-    if len(items) == 1:
-        return [await work(items[0])]
-    results: dict[int, R] = {}
-    errors: list[Exception] = []
-    queue = iter(enumerate(items))
-
-    async def worker(scope: anyio.CancelScope) -> None:
-        for index, item in queue:
-            try:
-                results[index] = await work(item)
-            except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
-                errors.append(exc)
-                scope.cancel()
-
-    async with anyio.create_task_group() as group:
-        for _ in range(min(at_once, len(items))):
-            group.start_soon(worker, group.cancel_scope)
-    if errors:
-        raise errors[0]
-    return [results[index] for index in range(len(items))]
+        return await each(digests, self.get, FETCHES_AT_ONCE)
 
 
 async def find_attachments(
@@ -131,7 +102,9 @@ async def find_attachments(
     subjects = [m.descriptor.digest for m in graph.manifests if m.descriptor.digest not in omit]
     seen = set(subjects) | set(omit)
     for _ in range(MAX_DEPTH):
-        batches = await each(subjects, lambda subject: _attached_to(reader, cache, subject, wanted, tags))
+        batches = await each(
+            subjects, lambda subject: _attached_to(reader, cache, subject, wanted, tags), FETCHES_AT_ONCE
+        )
         fresh = [attachment for batch in batches for attachment in batch]
         subjects = []
         for attachment in fresh:

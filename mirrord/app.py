@@ -1,0 +1,141 @@
+"""The composition root: builds every object of the process. Tests build another one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from mirrord.layout import LayoutReader, LayoutWriter
+from mirrord.oci.reference import LayoutDirectory, Location, Repository
+from mirrord.planning.report import TrafficReport
+from mirrord.ports.clock import Clock
+from mirrord.ports.events import EventSink
+from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
+from mirrord.ports.settings import RegistrySettings, SecretReader
+from mirrord.registry.credentials import CredentialChain, DockerConfigCredentials, ExplicitCredentials
+from mirrord.registry.gateway import HttpGateway, Surroundings
+from mirrord.registry.providers.catalog import known_providers
+from mirrord.registry.throttle import RegistrySlots
+from mirrord.sync.context import Context
+from mirrord.sync.traffic import Traffic
+from mirrord.transfer.blob import BlobMover
+from mirrord.transfer.executor import Executor
+from mirrord.transfer.window import Windows
+
+
+class SystemClock(Clock):
+    """The machine's clocks."""
+
+    def now(self) -> datetime:
+        """Return the moment, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never jumps."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        await anyio.sleep(seconds)
+
+
+class Gateway(RegistryGateway):
+    """Opens registries over HTTP and image layout directories on disk."""
+
+    def __init__(self, registries: HttpGateway) -> None:
+        """Send what is a repository to ``registries``; directories are opened here."""
+        self._registries = registries
+
+    def reader(self, location: Location) -> RepositoryReader:
+        """Return a reader of ``location``."""
+        if isinstance(location, LayoutDirectory):
+            return LayoutReader(location)
+        return self._registries.reader(location)
+
+    def writer(self, location: Location) -> RepositoryWriter:
+        """Return a writer of ``location``."""
+        if isinstance(location, LayoutDirectory):
+            return LayoutWriter(location)
+        return self._registries.writer(location)
+
+    def repositories(self, host: str, prefix: str) -> AsyncIterator[Repository]:
+        """Yield the repositories of a registry."""
+        return self._registries.repositories(host, prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """What commands work with. ``context`` is for one run; ``executor()`` makes the other half of a run."""
+
+    context: Context
+    registries: HttpGateway
+    traffic: Traffic
+    slots: Slots
+
+    def executor(self) -> Executor:
+        """Return an executor for one run."""
+        context = self.context
+        mover = BlobMover(
+            slots=self.slots,
+            windows=Windows(),
+            clock=context.clock,
+            events=context.events,
+            jitter=random.Random(),  # noqa: S311 - spreads retries, guards no secret
+        )
+        return Executor(mover=mover, clock=context.clock)
+
+    def cost(self) -> TrafficReport:
+        """Return what the run cost so far."""
+        return self.traffic.report()
+
+
+@asynccontextmanager
+async def open_app(
+    *,
+    settings: Mapping[str, RegistrySettings],
+    read_secret: SecretReader,
+    environment: Mapping[str, str],
+    events: EventSink,
+) -> AsyncIterator[App]:
+    """Build the objects of a process, and close all connections at the end.
+
+    Args:
+        settings: what is set for each registry, by host.
+        read_secret: fetches the secrets that the settings name.
+        environment: the process's environment: proxies, and the places of docker's files.
+        events: who listens.
+    """
+    clock = SystemClock()
+    traffic = Traffic(events)
+    explicit = [ExplicitCredentials(registry, read_secret) for registry in settings.values()]
+    home = Path(environment.get("HOME") or Path("/nonexistent"))
+    credentials = CredentialChain([*explicit, DockerConfigCredentials(environment, home)], clock)
+    registries = HttpGateway(
+        Surroundings(
+            settings=settings,
+            credentials=credentials,
+            providers=known_providers(),
+            environment=environment,
+            clock=clock,
+            events=traffic,
+            jitter=random.Random(),  # noqa: S311 - spreads retries, guards no secret
+        )
+    )
+    slots = RegistrySlots(registries.throttles)
+    try:
+        yield App(
+            context=Context(gateway=Gateway(registries), slots=slots, clock=clock, events=traffic),
+            registries=registries,
+            traffic=traffic,
+            slots=slots,
+        )
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+            await registries.aclose()

@@ -1,0 +1,177 @@
+"""Gathers the facts about the images that a rule takes: one look a tag at the source, one at each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mirrord.errors import MirrordError
+from mirrord.oci.descriptor import Descriptor
+from mirrord.oci.digest import Digest
+from mirrord.oci.reference import Location, Tag
+from mirrord.planning.observation import ImageObservation, TagObservation, TargetFact
+from mirrord.planning.report import Outcome, Problem, UnitResult
+from mirrord.planning.rule import Rule
+from mirrord.ports.registry import RepositoryReader, RepositoryWriter
+from mirrord.sync.choose import Choice
+from mirrord.sync.context import LOOKS_AT_ONCE, Context
+from mirrord.sync.platforms import Wanted, apply_filter, why_unwanted
+from mirrord.transfer.side import each
+from mirrord.transfer.unit import describe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """An image with the facts about it, and what a platform filter makes of it."""
+
+    observation: ImageObservation
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """What came of looking at a repository: images with their facts, and tags that are settled already."""
+
+    images: tuple[Observed, ...]
+    settled: tuple[UnitResult, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A target location with the tag that a source tag maps to."""
+
+    location: Location
+    writer: RepositoryWriter
+
+
+async def observe(context: Context, rule: Rule, choice: Choice) -> Looks:
+    """Look at every chosen tag; a tag that cannot be resolved is settled, and does not stop the others."""
+    reader = context.gateway.reader(choice.source)
+    locations = [template.location(choice.source) for template in rule.targets]
+    watcher = _Watcher(context, rule, choice, reader, locations)
+    wanted: list[Tag | None] = [None] if choice.digest is not None and not choice.selection.taken else []
+    wanted += list(choice.selection.taken)
+    heads = await each(wanted, watcher.resolve, LOOKS_AT_ONCE) if wanted else []
+    roots: dict[Digest, Descriptor] = {}
+    tags: dict[Digest, list[Tag | None]] = {}
+    for tag, head in zip(wanted, heads, strict=True):
+        if head is not None:
+            roots.setdefault(head.digest, head)
+            tags.setdefault(head.digest, []).append(tag)
+    images = (
+        await each(list(roots), lambda digest: watcher.image(roots[digest], tags[digest]), LOOKS_AT_ONCE)
+        if roots
+        else []
+    )
+    return Looks(
+        images=tuple(image for image in images if image is not None),
+        settled=tuple(watcher.settled),
+        warnings=tuple(dict.fromkeys(watcher.warnings)),
+    )
+
+
+class _Watcher:
+    """Looks at the images of one repository for one rule."""
+
+    def __init__(
+        self, context: Context, rule: Rule, choice: Choice, reader: RepositoryReader, locations: Sequence[Location]
+    ) -> None:
+        self.settled: list[UnitResult] = []
+        self.warnings: list[str] = []
+        self._context = context
+        self._rule = rule
+        self._choice = choice
+        self._reader = reader
+        self._targets = [_Target(location, context.gateway.writer(location)) for location in locations]
+
+    async def resolve(self, tag: Tag | None) -> Descriptor | None:
+        """Return what a tag points to now, or settle it: it vanished, was never there, or could not be asked."""
+        ref = self._choice.digest or tag
+        assert ref is not None
+        try:
+            head = await self._reader.head(ref)
+        except MirrordError as exc:
+            self._settle(tag, Outcome.FAILED, str(exc), describe(exc))
+            return None
+        if head is None and tag is not None and tag not in self._choice.demanded:
+            self._settle(tag, Outcome.SKIPPED, "the tag vanished at the source while it was looked at")
+        elif head is None:
+            name = f"{self._choice.source}{'@' if isinstance(ref, Digest) else ':'}{ref}"
+            problem = Problem(
+                code="NOT_FOUND",
+                message=f"{name} does not exist, or the credential for {self._choice.source.host} may not see it",
+                remedy=f'check the name in rule "{self._rule.name}", and the credential with `mirrord auth check`',
+            )
+            self._settle(tag, Outcome.FAILED, str(problem), problem)
+        return head
+
+    async def image(self, root: Descriptor, tags: Sequence[Tag | None]) -> Observed | None:
+        """Return the facts about one source digest; settles its tags where the source cannot tell them."""
+        try:
+            wanted = await apply_filter(self._reader, root, self._rule.platforms)
+        except MirrordError as exc:
+            for tag in tags:
+                self._settle(tag, Outcome.FAILED, str(exc), describe(exc), root.digest)
+            return None
+        names = {tag: [(target, self._map(index, tag)) for index, target in enumerate(self._targets)] for tag in tags}
+        asks = [(target, name) for pairs in names.values() for target, name in pairs]
+        asked = await each(asks, lambda ask: self._fact(ask[0], ask[1], wanted.descriptor.digest), LOOKS_AT_ONCE)
+        facts = iter(asked)
+        observed = tuple(
+            TagObservation(tag=tag, facts=tuple(next(facts) for _ in pairs)) for tag, pairs in names.items()
+        )
+        if root.is_manifest and any(f.digest != wanted.descriptor.digest for f in asked if f.problem is None):
+            try:
+                reason = await why_unwanted(self._reader, self._context.slots, root, self._rule.platforms)
+            except MirrordError as exc:
+                for tag in tags:
+                    self._settle(tag, Outcome.FAILED, str(exc), describe(exc), root.digest)
+                return None
+            wanted = replace(wanted, unwanted=reason)
+        if wanted.missing and not wanted.unwanted:
+            missing = ", ".join(str(platform) for platform in wanted.missing)
+            shown = ", ".join(str(tag or root.digest) for tag in tags[:3])
+            self.warnings.append(f"{self._choice.source}:{shown} does not offer {missing}")
+        observation = ImageObservation(
+            source=self._choice.source,
+            root=root,
+            wanted=wanted.descriptor,
+            tags=observed,
+            at=self._context.clock.now(),
+            rewritten=wanted.manifest if wanted.rewritten else None,
+            unwanted=wanted.unwanted,
+        )
+        return Observed(observation=observation, wanted=wanted)
+
+    def _map(self, index: int, tag: Tag | None) -> Tag | None:
+        return self._rule.targets[index].tag(tag, self._choice.source)
+
+    async def _fact(self, target: _Target, tag: Tag | None, wanted: Digest) -> TargetFact:
+        try:
+            head = await target.writer.head(tag or wanted)
+        except MirrordError as exc:
+            return TargetFact(target=target.location, tag=tag, problem=describe(exc))
+        return TargetFact(target=target.location, tag=tag, digest=head.digest if head is not None else None)
+
+    def _settle(
+        self,
+        tag: Tag | None,
+        outcome: Outcome,
+        reason: str,
+        problem: Problem | None = None,
+        digest: Digest | None = None,
+    ) -> None:
+        for index, target in enumerate(self._targets):
+            self.settled.append(
+                UnitResult(
+                    rule=self._rule.name,
+                    source=self._choice.source,
+                    target=target.location,
+                    tags=((tag, self._map(index, tag)),),
+                    outcome=outcome,
+                    reason=reason,
+                    digest=digest,
+                    problem=problem,
+                )
+            )

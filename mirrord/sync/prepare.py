@@ -1,0 +1,96 @@
+"""From plans to jobs: fetches the content of images that need copying, and finds what is attached to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from mirrord.oci.reference import Location
+from mirrord.planning.plan import Decision, ImagePlan, TagPlan, TargetPlan
+from mirrord.planning.rule import Rule
+from mirrord.sync.context import Context
+from mirrord.sync.late import is_missing
+from mirrord.sync.platforms import Wanted
+from mirrord.transfer.graph import Attachment, ManifestCache, find_attachments
+from mirrord.transfer.job import CopyJob, Order
+
+LATE = "attachments came after the image"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A plan with the rule that it is for. ``late`` are targets that serve the image but may lack attachments."""
+
+    rule: Rule
+    plan: ImagePlan
+    wanted: Wanted
+    late: frozenset[Location] = frozenset()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What plans have in common that can be carried out together: the same content from the same place."""
+        absent = self.wanted.absent
+        return (self.plan.source, self.plan.root.digest, self.plan.wanted.digest, absent, self.rule.referrers)
+
+    @property
+    def needs_work(self) -> bool:
+        """Whether anything has to be carried out or looked at more closely."""
+        return bool(self.plan.changes or self.late)
+
+
+async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
+    """Return the job for plans with the same key, or None if a closer look finds nothing to do.
+
+    Raises:
+        MirrordError: the source could not tell all of the image's content.
+    """
+    first = group[0]
+    reader = context.gateway.reader(first.plan.source)
+    root = first.wanted.manifest or await reader.manifest(first.plan.root.digest)
+    cache = ManifestCache(reader, known=(root,))
+    graph = await cache.graph(root, first.wanted.absent)
+    rewritten = first.plan.rewritten is not None
+    known = context.listings.known(first.plan.source)
+    attachments = await find_attachments(
+        reader,
+        graph,
+        first.rule.referrers,
+        tags=known.entries if known is not None else None,
+        omit=(first.plan.wanted.digest,) if rewritten else (),
+    )
+    orders = [
+        Order(rule=planned.rule.name, policy=planned.rule.policy, target=target)
+        for planned in group
+        for target in planned.plan.changes
+    ]
+    orders += [order for planned in group for order in await _late_orders(context, planned, attachments)]
+    if not orders:
+        return None
+    return CopyJob(
+        source=first.plan.source, root=first.plan.root, graph=graph, attachments=attachments, orders=tuple(orders)
+    )
+
+
+async def _late_orders(context: Context, planned: Planned, attachments: Sequence[Attachment]) -> list[Order]:
+    """Return orders for targets that serve the image already, where any attachment is indeed missing."""
+    orders = []
+    changing = {target.target for target in planned.plan.changes}
+    for target in planned.plan.targets:
+        if target.target not in planned.late or target.target in changing:
+            continue
+        writer = context.gateway.writer(target.target)
+        if any([await is_missing(writer, attachment) for attachment in attachments]):
+            served = tuple(_as_late(tag) for tag in target.tags if tag.decision is Decision.UP_TO_DATE)
+            orders.append(
+                Order(
+                    rule=planned.rule.name,
+                    policy=planned.rule.policy,
+                    target=TargetPlan(target=target.target, tags=served),
+                    serves_root=True,
+                )
+            )
+    return orders
+
+
+def _as_late(tag: TagPlan) -> TagPlan:
+    return replace(tag, decision=Decision.COPY, reason=LATE)

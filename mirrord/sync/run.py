@@ -1,0 +1,238 @@
+"""One run: every rule is looked at, planned and, unless it is a dry run, carried out; then told as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
+
+import anyio
+
+from mirrord.errors import MirrordError
+from mirrord.oci.digest import Digest
+from mirrord.oci.reference import Location, Tag
+from mirrord.planning.plan import Decision, ImagePlan, TagPlan
+from mirrord.planning.planner import plan_image
+from mirrord.planning.report import Outcome, Problem, RuleReport, UnitResult
+from mirrord.planning.rule import Rule
+from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
+from mirrord.sync.choose import Choice, choose_tags, find_sources
+from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
+from mirrord.sync.late import attachment_tags, may_be_late
+from mirrord.sync.observe import observe
+from mirrord.sync.prepare import Planned, prepare
+from mirrord.transfer.executor import Executor
+from mirrord.transfer.side import each
+from mirrord.transfer.unit import describe
+
+SOURCES_AT_ONCE = 8
+_SETTLED = {
+    Decision.UP_TO_DATE: Outcome.IN_SYNC,
+    Decision.SKIP: Outcome.SKIPPED,
+    Decision.REFUSE: Outcome.BLOCKED,
+    Decision.FAIL: Outcome.FAILED,
+}
+
+
+@dataclass(slots=True)
+class RuleRun:
+    """What is known of one rule while a run goes on; a report can be made of it at any moment."""
+
+    rule: Rule
+    listed: int = 0
+    filtered: int = 0
+    choices: list[Choice] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list)
+    results: list[UnitResult] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def report(self) -> RuleReport:
+        """Return the report of what happened so far."""
+        return RuleReport(
+            rule=self.rule.name,
+            listed=self.listed,
+            filtered=self.filtered,
+            results=tuple(self.results),
+            problems=tuple(self.problems),
+            warnings=tuple(dict.fromkeys(self.warnings)),
+        )
+
+
+class Run:
+    """One execution of rules. ``rules`` can be read while it goes on, also after it was cancelled."""
+
+    def __init__(self, context: Context, rules: Sequence[Rule]) -> None:
+        """Prepare a run of ``rules``; nothing is asked yet."""
+        self.rules = [RuleRun(rule) for rule in rules]
+        self._context = context
+
+    async def carry_out(self, executor: Executor) -> None:
+        """Look at all rules and copy what is needed. Rules of one source host share reads; hosts don't wait."""
+
+        async def lane(runs: Sequence[RuleRun]) -> None:
+            await each(runs, self._look, SOURCES_AT_ONCE)
+            groups = group_plans([run.planned for run in runs])
+            await each(groups, lambda group: self._copy(group, executor), COPIES_AT_ONCE) if groups else None
+
+        async with anyio.create_task_group() as group:
+            for runs in self._lanes():
+                group.start_soon(lane, runs)
+
+    async def look(self) -> None:
+        """Look at all rules and plan, without changing anything."""
+        async with anyio.create_task_group() as group:
+            for runs in self._lanes():
+                for run in runs:
+                    group.start_soon(self._look, run)
+
+    def _lanes(self) -> list[list[RuleRun]]:
+        """Return the rules by source host: those that may share reads."""
+        lanes: dict[str, list[RuleRun]] = {}
+        for run in self.rules:
+            lanes.setdefault(run.rule.source.host, []).append(run)
+        return list(lanes.values())
+
+    async def _look(self, run: RuleRun) -> None:
+        """Gather and plan one rule; whatever goes wrong with its source is its own problem."""
+        self._context.events.emit(RuleStarted(rule=run.rule.name))
+        try:
+            sources = await find_sources(self._context, run.rule)
+        except MirrordError as exc:
+            run.problems.append(describe(exc))
+            return
+        if not sources:
+            run.warnings.append(f"no repository matches the source of rule {run.rule.name}")
+            return
+        await each(sources, lambda source: self._look_at(run, source), SOURCES_AT_ONCE)
+
+    async def _look_at(self, run: RuleRun, source: Location) -> None:
+        try:
+            choice = await choose_tags(self._context, run.rule, source)
+        except MirrordError as exc:
+            run.problems.append(describe(exc))
+            return
+        looks = await observe(self._context, run.rule, choice)
+        plans = [
+            Planned(rule=run.rule, plan=plan_image(run.rule, seen.observation), wanted=seen.wanted)
+            for seen in looks.images
+        ]
+        plans = await self._find_late(run.rule, source, plans)
+        listed = max(len(choice.selection.choices), 1 if choice.digest is not None else 0)
+        run.choices.append(choice)
+        run.listed += listed * len(run.rule.targets)
+        run.filtered += (len(choice.selection.choices) - len(choice.selection.taken)) * len(run.rule.targets)
+        run.warnings += [*choice.warnings, *looks.warnings]
+        run.planned += plans
+        for result in chain(looks.settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
+            self._settle(run, result)
+        units = sum(len(planned.plan.changes) for planned in plans)
+        self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=units))
+
+    async def _find_late(self, rule: Rule, source: Location, plans: Sequence[Planned]) -> list[Planned]:
+        """Mark the images that are served already, but may lack attachments that came later."""
+        tags = attachment_tags(self._context, source)
+
+        async def look(planned: Planned) -> Planned:
+            reader = self._context.gateway.reader(source)
+            late = set()
+            subject = planned.plan.root.digest
+            for target in planned.plan.targets:
+                if planned.plan.rewritten is None and all(t.decision is Decision.UP_TO_DATE for t in target.tags):
+                    writer = self._context.gateway.writer(target.target)
+                    if await may_be_late(rule, reader, writer, tags.get(subject, [])):
+                        late.add(target.target)
+            return replace(planned, late=frozenset(late))
+
+        async def guarded(planned: Planned) -> Planned:
+            try:
+                return await look(planned)
+            except MirrordError:
+                return replace(planned, late=frozenset(target.target for target in planned.plan.targets))
+
+        return await each(plans, guarded, LOOKS_AT_ONCE) if plans else []
+
+    def _settle(self, run: RuleRun, result: UnitResult) -> None:
+        run.results.append(result)
+        self._context.events.emit(UnitFinished(result=result))
+
+    async def _copy(self, group: Sequence[Planned], executor: Executor) -> None:
+        """Copy one image for all rules and targets that want it; never raises for what goes wrong with the image."""
+        by_rule = {run.rule.name: run for run in self.rules}
+        try:
+            job = await prepare(self._context, group)
+        except MirrordError as exc:
+            for planned in group:
+                for result in failed_results(planned.plan, exc):
+                    self._settle(by_rule[planned.rule.name], result)
+            return
+        if job is None:
+            return
+        reader = self._context.gateway.reader(job.source)
+        writers = {order.target.target: self._context.gateway.writer(order.target.target) for order in job.orders}
+        for result in await executor.carry_out(job, reader, writers):
+            run = by_rule[result.rule]
+            if any(order.serves_root and order.target.target == result.target for order in job.orders):
+                withdraw(run, result)
+            self._settle(run, result)
+
+
+def group_plans(rules: Sequence[Sequence[Planned]]) -> list[list[Planned]]:
+    """Return the plans that need work, those for the same content together, rules taking turns."""
+    groups: dict[object, list[Planned]] = {}
+    for planned in chain.from_iterable(zip_longest(*rules)):
+        if planned is not None and planned.needs_work:
+            groups.setdefault(planned.key, []).append(planned)
+    return list(groups.values())
+
+
+def settled_results(plan: ImagePlan) -> list[UnitResult]:
+    """Return the results of the tags of a plan that need no copy."""
+    results = []
+    for target in plan.targets:
+        for decision, outcome in _SETTLED.items():
+            for reason, tags in _by_reason(target.tags, decision).items():
+                results.append(_result(plan, target.target, tags, outcome, reason))
+    return results
+
+
+def failed_results(plan: ImagePlan, error: MirrordError) -> list[UnitResult]:
+    """Return the results of a plan whose content could not be told by the source."""
+    return [
+        replace(_result(plan, target.target, target.changes, Outcome.FAILED, str(error)), problem=describe(error))
+        for target in plan.changes
+    ]
+
+
+def withdraw(run: RuleRun, late: UnitResult) -> None:
+    """Take back the "in sync" of an image whose attachments turned out to be missing: it counts once."""
+    for index, result in enumerate(run.results):
+        same = result.target == late.target and result.source == late.source and result.digest == late.digest
+        if same and result.outcome is Outcome.IN_SYNC:
+            left = tuple(pair for pair in result.tags if pair not in late.tags)
+            run.results[index] = replace(result, tags=left)
+    run.results[:] = [result for result in run.results if result.tags]
+
+
+def _by_reason(tags: Sequence[TagPlan], decision: Decision) -> dict[str, list[TagPlan]]:
+    found: dict[str, list[TagPlan]] = {}
+    for tag in tags:
+        if tag.decision is decision:
+            found.setdefault(tag.reason, []).append(tag)
+    return found
+
+
+def _result(plan: ImagePlan, target: Location, tags: Sequence[TagPlan], outcome: Outcome, reason: str) -> UnitResult:
+    pairs: tuple[tuple[Tag | None, Tag | None], ...] = tuple((tag.source_tag, tag.target_tag) for tag in tags)
+    served: Digest | None = plan.wanted.digest if outcome is Outcome.IN_SYNC else tags[0].before
+    return UnitResult(
+        rule=plan.rule,
+        source=plan.source,
+        target=target,
+        tags=pairs,
+        outcome=outcome,
+        reason=reason,
+        digest=plan.root.digest,
+        served=served,
+        problem=tags[0].problem,
+    )

@@ -1,0 +1,47 @@
+"""Adds up what a run costs, from events."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mirrord.planning.report import BlobOutcome, TrafficReport
+from mirrord.ports.events import BlobProgress, BlobSettled, BlobStarted, Event, EventSink, RequestDone, RequestRetried
+
+
+class Traffic(EventSink):
+    """Counts requests and bytes by registry, and passes every event on."""
+
+    def __init__(self, then: EventSink) -> None:
+        """Count nothing yet; ``then`` gets every event too."""
+        self._then = then
+        self._requests: Counter[str] = Counter()
+        self._read: Counter[str] = Counter()
+        self._written: Counter[str] = Counter()
+        self._retries = 0
+        self._sources: dict[int, str] = {}
+
+    def emit(self, event: Event) -> None:
+        """Count an event and pass it on."""
+        match event:
+            case RequestDone():
+                self._requests[event.host] += 1
+            case RequestRetried():
+                self._retries += 1
+            case BlobStarted():
+                self._sources[event.transfer] = event.source.host
+            case BlobProgress():
+                self._read[self._sources[event.transfer]] += event.read
+            case BlobSettled() if event.outcome is BlobOutcome.UPLOADED:
+                self._written[event.target.host] += event.size
+            case _:
+                pass
+        self._then.emit(event)
+
+    def report(self) -> TrafficReport:
+        """Return the sums so far."""
+        return TrafficReport(
+            requests=dict(self._requests),
+            bytes_read=dict(self._read),
+            bytes_written=dict(self._written),
+            retries=self._retries,
+        )
