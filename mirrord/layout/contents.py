@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from mirrord.errors import InvalidDigestError, InvalidManifestError, LayoutError, NotFoundError
@@ -37,8 +37,9 @@ class Contents:
     changed less than two seconds ago is not trusted to look different after the next change, and is read each time.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self._directory = directory
+        self._now_ns = now_ns
         self._kept: _Snapshot | None = None
 
     def index(self) -> LayoutIndex | None:
@@ -154,7 +155,7 @@ class Contents:
                 remedy="restore it from a copy, or write the layout again in a new directory",
             ) from None
         snapshot = _Snapshot(LayoutIndex.parse(raw, f"{directory.location}: {INDEX}"), after)
-        settled = time.time_ns() - max(after[2:4]) > _SETTLED_NS
+        settled = self._now_ns() - max(after[2:4]) > _SETTLED_NS
         self._kept = snapshot if settled and before == after else None
         return snapshot
 

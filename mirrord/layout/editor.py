@@ -57,8 +57,7 @@ class Editor:
                 # The mark comes last: a directory without it is taken up again where it was left.
                 if not os.path.lexists(directory.path / INDEX):
                     self._place(INDEX, LayoutIndex.empty().to_bytes())
-                if not os.path.lexists(directory.path / MARK):
-                    self._place(MARK, _MARK_TEXT)
+                self._place(MARK, _MARK_TEXT)
         directory.make(UPLOADS, mode=0o700)
         directory.make(BLOBS)
         with directory.opened(BLOBS):  # a link is refused now, not after the first gigabyte

@@ -54,6 +54,11 @@ class LayoutReader(RepositoryReader):
         """One page tells all tags, with their digests."""
         return _LISTING
 
+    @property
+    def has_referrers_api(self) -> bool:
+        """True: all manifests are at hand, and no fallback tag is needed."""
+        return True
+
     async def list_tags(self) -> AsyncIterator[TagPage]:
         """Yield the tags, in one page: all names of ``index.json`` that are tags, the others counted."""
         index = await self._worker.run("list the tags", self._contents.index)

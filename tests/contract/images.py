@@ -53,9 +53,10 @@ def build_image(
     """Return an image of one layer that holds one file.
 
     Args:
-        text: what the file says; ``padding`` bytes that cannot be compressed follow in a second layer if it is not 0.
+        text: what the file says.
         architecture: as the config has it.
         docker: whether it is of Docker's types.
+        padding: bytes of a file in a second layer, which shrinks by half only; no such layer if 0.
         algorithm: of all digests.
         typed: whether the manifest says its own media type.
     """
@@ -63,8 +64,8 @@ def build_image(
     layers = [gzip.compress(tar, mtime=0)]
     diff_ids = [str(Digest.of(tar))]
     if padding:
-        noise = b"".join(Digest.of(str(i).encode()).hex.encode() for i in range(padding // 64 + 1))[:padding]
-        layers.append(noise)
+        noise = _tar("".join(Digest.of(str(i).encode()).hex for i in range(padding // 64 + 1))[:padding])
+        layers.append(gzip.compress(noise, mtime=0))
         diff_ids.append(str(Digest.of(noise)))
     config = _json(
         {

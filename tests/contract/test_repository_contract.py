@@ -351,6 +351,7 @@ async def test_referrers_are_found_by_their_subject(
     answer = await repository.reader.referrers(image.digest)
 
     assert answer.from_api is implementation.referrers_from_api
+    assert repository.reader.has_referrers_api is implementation.referrers_from_api
     assert {found.digest: found.artifact_type for found in answer.descriptors} == {
         signature.digest: "application/vnd.example.signature",
         sbom.digest: "application/spdx+json",
