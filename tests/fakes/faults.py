@@ -6,8 +6,8 @@ test that set it. Nothing here sleeps: a delay is a gate that the test opens.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Protocol
 
 import anyio
@@ -23,7 +23,7 @@ class Action(Protocol):
     async def run(self, exchange: Exchange, app: AsgiApp) -> None: ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Fault:
     """An action for the ``nth`` matching request (from 1) and the ``times - 1`` after it; None means all after it.
 
@@ -31,6 +31,7 @@ class Fault:
     """
 
     action: Action
+    _: KW_ONLY
     kind: str | None = None
     method: str | None = None
     repository: str | None = None
@@ -40,8 +41,8 @@ class Fault:
     hits: int = field(default=0, init=False)
     fired: int = field(default=0, init=False)
 
-    def takes(self, record: RequestRecord) -> bool:
-        """Count a request that matches, and say whether the action is due."""
+    def meets(self, record: RequestRecord) -> bool:
+        """Count a request that matches, and say whether the action is due for it."""
         wanted = (
             self.kind in {None, record.kind}
             and self.method in {None, record.method}
@@ -51,9 +52,7 @@ class Fault:
         if not wanted:
             return False
         self.hits += 1
-        due = self.hits >= self.nth and (self.times is None or self.fired < self.times)
-        self.fired += due
-        return due
+        return self.hits >= self.nth and (self.times is None or self.fired < self.times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +250,7 @@ class Around:
     """Run something of the test's own before or after the request: move a tag, reap a blob, revoke a token."""
 
     before: Callable[[], object] = lambda: None
-    after: Callable[[], Awaitable[object] | object] = lambda: None
+    after: Callable[[], object] = lambda: None
 
     async def run(self, exchange: Exchange, app: AsgiApp) -> None:
         self.before()

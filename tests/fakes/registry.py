@@ -12,6 +12,7 @@ origins. Several registries can run in one event loop. Leaving the context fails
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,7 @@ from typing import Self
 from mirrord.demo.registry import RegistryApp, Store, Traffic
 from mirrord.demo.registry.asgi import Answer, AsgiApp, Receive, Request, Scope, Send, send_answer
 from mirrord.demo.registry.routes import Route, RouteKind, parse_route
+from mirrord.demo.registry.traffic import RequestRecord
 from mirrord.demo.serving import serve
 from mirrord.oci.mediatype import essence
 from tests.fakes.challenges import refuse_access
@@ -79,11 +81,15 @@ class FakeRegistry:
         kind: str | None = None,
         method: str | None = None,
         repository: str | None = None,
+        where: Callable[[RequestRecord], bool] = lambda _record: True,
         nth: int = 1,
         times: int | None = 1,
     ) -> Fault:
-        """Let something go wrong with the ``nth`` matching request from now on, ``times`` times; None means always."""
-        fault = Fault(action=action, kind=kind, method=method, repository=repository, nth=nth, times=times)
+        """Let something go wrong with the ``nth`` matching request from now on, ``times`` times; None means always.
+
+        One request meets one fault: the first that was set and is due.
+        """
+        fault = Fault(action, kind=kind, method=method, repository=repository, where=where, nth=nth, times=times)
         self.faults.append(fault)
         return fault
 
@@ -123,8 +129,9 @@ class FakeRegistry:
 
         async def with_faults(scope: Scope, receive: Receive, send: Send) -> None:
             record = traffic.records[-1]
-            due = [fault for fault in self.faults if fault.takes(record)]
+            due = [fault for fault in self.faults if fault.meets(record)]
             if due:
+                due[0].fired += 1
                 await due[0].action.run(Exchange(scope, receive, send), app)
             else:
                 await app(scope, receive, send)
