@@ -54,9 +54,13 @@ build: $(STAMPS)/dev ## wheel and source archive, and proof of what they carry
 	@scripts/check-build.sh
 
 .PHONY: schema
-schema: $(STAMPS)/run ## write mirrord.schema.json anew
-	$(BIN)/mirrord config schema > $(STAMPS)/schema.json
-	mv $(STAMPS)/schema.json mirrord.schema.json
+schema: $(STAMPS)/run ## write the JSON Schema and the reference of the configuration file anew
+	$(BIN)/python -c 'from mirrord.config.schema import schema_text; print(schema_text(), end="")' > $(STAMPS)/schema.json
+	cp $(STAMPS)/schema.json mirrord/config/mirrord.schema.json
+	cp $(STAMPS)/schema.json mirrord.schema.json
+	$(BIN)/python -c 'from mirrord.config.reference import reference_text; print(reference_text(), end="")' \
+		> $(STAMPS)/configuration.md
+	cp $(STAMPS)/configuration.md docs/reference/configuration.md
 
 .PHONY: lock
 lock: $(STAMPS)/run ## resolve the dependencies anew into uv.lock
