@@ -1,0 +1,1 @@
+"""The command line: results go to stdout, progress and messages to stderr."""

@@ -1,0 +1,155 @@
+"""The command line: which commands there are, and how they end.
+
+Adding a command: write its function in a module of its own here, with heavy imports inside the function, and add one
+line to `make_app`. A command returns its exit code (None: 0) or raises a `MirrordError`; `run` does the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from mirrord import __version__
+from mirrord.cli.failures import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    InterruptedRunError,
+    as_error,
+    as_json,
+    complain,
+    exit_code_of,
+    explain,
+    show_traceback,
+    unwrap,
+)
+from mirrord.cli.output import Output
+from mirrord.cli.plan import plan
+from mirrord.cli.sync import sync
+from mirrord.cli.usage import check_arguments, usage_error, wants_detail, wants_json, wants_traceback
+from mirrord.cli.version import version
+from mirrord.errors import MirrordError
+
+if TYPE_CHECKING:
+    from typer._click import Context, HelpFormatter
+
+MIRROR = "Mirror"
+LOOK = "Look around"
+CHANGE = "Single images"
+SETUP = "Set up"
+
+
+class Commands(TyperGroup):
+    """Lists commands in sections, in the order in which they were added."""
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write the list of commands into the help."""
+        del ctx
+        sections: dict[str, list[tuple[str, str]]] = {}
+        width = formatter.width - 6 - max(map(len, self.commands), default=0)
+        for name, command in self.commands.items():
+            if not command.hidden:
+                section = str(getattr(command, "rich_help_panel", None) or "Commands")
+                sections.setdefault(section, []).append((name, command.get_short_help_str(width)))
+        for section, rows in sections.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+
+def make_app() -> typer.Typer:
+    """Return the command line. Nothing heavy is imported by it."""
+    app = typer.Typer(
+        name="mirrord",
+        cls=Commands,
+        help="Mirrors container images between registries: verified, planned, observable.",
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
+    )
+    app.callback()(_options)
+    app.command("sync", rich_help_panel=MIRROR)(sync)
+    app.command("plan", rich_help_panel=MIRROR)(plan)
+    app.command("version", rich_help_panel=SETUP)(version)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit code; never raises for what a command does.
+
+    Args:
+        arguments: the command's name and its arguments.
+    """
+    _prepare_streams()
+    detail = wants_detail(arguments)
+    try:
+        check_arguments(arguments)
+        code = _invoke(arguments)
+    except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the outermost boundary: everything becomes a code
+        code = _fail(unwrap(exc), arguments)
+        if detail and code in {EXIT_USAGE, 3, 4}:
+            code = EXIT_FAILED
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    command = typer.main.get_command(make_app())
+    try:
+        result = command.main(list(arguments), prog_name="mirrord", standalone_mode=False)
+    except TyperException as exc:
+        raise usage_error(exc) from exc
+    return result if isinstance(result, int) else 0
+
+
+def _fail(error: BaseException, arguments: Sequence[str]) -> int:
+    """Tell of an exception on stderr, and in JSON on stdout where JSON was asked for; return the exit code."""
+    if isinstance(error, InterruptedRunError | KeyboardInterrupt):
+        return exit_code_of(error)
+    shown = as_error(error)
+    complain(explain(shown))
+    if wants_traceback(arguments, os.environ):
+        show_traceback(error)
+    code = exit_code_of(error)
+    if wants_json(arguments):
+        try:
+            Output().json({"error": as_json(shown)})
+        except MirrordError:
+            return code
+    return code
+
+
+def _prepare_streams() -> None:
+    """See that the standard streams exist and never fail for a character that their encoding lacks."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # Otherwise the next file or socket would be taken for stdout by whoever writes there.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Output().raw(f"mirrord {__version__}\n")
+        raise typer.Exit
+
+
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+    ),
+) -> None:
+    """Options before the command."""
+    del version

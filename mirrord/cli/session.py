@@ -1,0 +1,116 @@
+"""What commands that talk to registries have in common: the configuration, the application, signals.
+
+A command is a plain function around an async body::
+
+    config = load_optional(config_path)
+    result = run_async(body, config=config)      # async def body(app: App) -> T
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from mirrord.cli.failures import SIGNAL_BASE, InterruptedRunError, complain
+from mirrord.errors import UsageError
+
+if TYPE_CHECKING:
+    from mirrord.app import App
+    from mirrord.config.loader import Config
+    from mirrord.ports.events import EventSink
+
+T = TypeVar("T")
+
+
+def load(path: str | None) -> Config:
+    """Return the configuration of a file, its warnings shown on stderr.
+
+    Raises:
+        UsageError: no file was named.
+        ConfigError: the file is not valid.
+    """
+    if path is None:
+        raise UsageError(
+            "no configuration file was named",
+            code="CONFIG_MISSING",
+            remedy="give one with -c FILE, or set MIRRORD_CONFIG",
+        )
+    from mirrord.config.loader import load_config
+
+    config = load_config(path, os.environ)
+    for warning in config.warnings:
+        complain(f"warning: {warning}")
+    return config
+
+
+def load_optional(path: str | None) -> Config | None:
+    """Return the configuration of a file if one was named: what is set for registries holds for every command."""
+    return load(path) if path is not None else None
+
+
+def run_async(
+    body: Callable[[App], Awaitable[T]], *, config: Config | None = None, events: EventSink | None = None
+) -> T:
+    """Run ``body`` with an application made for ``config``, and return what it returns.
+
+    SIGINT and SIGTERM cancel the body, whose clean-up cancels uploads; a second signal ends the process at once.
+
+    Raises:
+        InterruptedRunError: a signal came.
+        Exception: what ``body`` raised.
+    """
+    import anyio
+
+    from mirrord.app import open_app
+    from mirrord.config.secrets import ConfiguredSecrets
+    from mirrord.ports.events import NullSink
+
+    async def work() -> T:
+        async with open_app(
+            settings=config.registries if config is not None else {},
+            read_secret=ConfiguredSecrets(os.environ),
+            environment=os.environ,
+            events=events if events is not None else NullSink(),
+        ) as app:
+            return await body(app)
+
+    return anyio.run(_supervise, work, backend="asyncio")
+
+
+async def _supervise(work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work`` until it ends or a signal comes."""
+    import anyio
+
+    received: list[signal.Signals] = []
+    results: list[T] = []
+    errors: list[Exception] = []
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            ready.set()
+            async for number in signals:
+                if received:
+                    complain("interrupted again: ending at once")
+                    os._exit(SIGNAL_BASE + received[0])
+                received.append(number)
+                complain("interrupted: stopping; once more to end at once")
+                scope.cancel()
+
+    ready = anyio.Event()
+    async with anyio.create_task_group() as group:
+        inner = anyio.CancelScope()
+        group.start_soon(watch, inner)
+        await ready.wait()
+        with inner:
+            try:
+                results.append(await work())
+            except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
+                errors.append(exc)
+        group.cancel_scope.cancel()
+    if received:
+        raise InterruptedRunError(received[0])
+    if errors:
+        raise errors[0]
+    return results[0]
