@@ -59,9 +59,8 @@ class Switches:
             answer = self._after_blob(request, answer)
         elif route.kind is RouteKind.UPLOAD:
             answer = self._after_upload(request, route, answer)
-        if not self.profile.api_version_header:
-            answer = with_headers(answer, docker_distribution_api_version=None)
-        return answer
+        version = "registry/2.0" if self.profile.api_version_header else None
+        return with_headers(answer, docker_distribution_api_version=version)
 
     # Listing
 

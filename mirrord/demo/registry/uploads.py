@@ -60,8 +60,9 @@ async def put_upload(store: Store, request: Request, route: Route) -> Answer:
 
 async def delete_upload(store: Store, request: Request, route: Route) -> Answer:
     """Cancel the session."""
-    store.cancel_upload(_session(store, request, route))
-    return Answer(status=204)
+    upload = _session(store, request, route)
+    store.cancel_upload(upload)
+    return Answer(status=204, headers=(("Docker-Upload-UUID", upload.id),))
 
 
 def _mount(store: Store, request: Request, route: Route) -> Digest | None:
