@@ -46,6 +46,7 @@ class RuleRun:
     results: list[UnitResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    settled: set[tuple[Location, Location, tuple[Tag | None, Tag | None]]] = field(default_factory=set)
 
     def report(self) -> RuleReport:
         """Return the report of what happened so far."""
@@ -66,6 +67,12 @@ class Run:
         """Prepare a run of ``rules``; nothing is asked yet."""
         self.rules = [RuleRun(rule) for rule in rules]
         self._context = context
+        self._by_rule = {run.rule.name: run for run in self.rules}
+
+    def conclude(self, reason: str) -> None:
+        """Count what was planned and not done as skipped, so that a run that ended early adds up."""
+        for run in self.rules:
+            self._conclude(run, run.planned, Outcome.SKIPPED, None, reason)
 
     async def carry_out(self, executor: Executor) -> None:
         """Look at all rules and copy what is needed. Rules of one source host share reads; hosts don't wait."""
@@ -98,8 +105,8 @@ class Run:
         self._context.events.emit(RuleStarted(rule=run.rule.name))
         try:
             sources = await find_sources(self._context, run.rule)
-        except MirrordError as exc:
-            run.problems.append(describe(exc))
+        except Exception as exc:  # noqa: BLE001 - whatever one rule meets, the others are carried out
+            run.problems.append(describe(unwrap(exc)))
             return
         if not sources:
             run.warnings.append(f"no repository matches the source of rule {run.rule.name}")
@@ -109,15 +116,15 @@ class Run:
     async def _look_at(self, run: RuleRun, source: Location) -> None:
         try:
             choice = await choose_tags(self._context, run.rule, source)
-        except MirrordError as exc:
-            run.problems.append(describe(exc))
+            looks = await observe(self._context, run.rule, choice)
+            plans = [
+                Planned(rule=run.rule, plan=plan_image(run.rule, seen.observation), wanted=seen.wanted)
+                for seen in looks.images
+            ]
+            plans = await self._find_late(run.rule, source, plans)
+        except Exception as exc:  # noqa: BLE001 - whatever one source meets, the others are looked at
+            run.problems.append(describe(unwrap(exc)))
             return
-        looks = await observe(self._context, run.rule, choice)
-        plans = [
-            Planned(rule=run.rule, plan=plan_image(run.rule, seen.observation), wanted=seen.wanted)
-            for seen in looks.images
-        ]
-        plans = await self._find_late(run.rule, source, plans)
         listed = max(len(choice.selection.choices), 1 if choice.digest is not None else 0)
         run.choices.append(choice)
         run.listed += listed * len(run.rule.targets)
@@ -154,27 +161,49 @@ class Run:
 
     def _settle(self, run: RuleRun, result: UnitResult) -> None:
         run.results.append(result)
+        run.settled.update((result.source, result.target, pair) for pair in result.tags)
         self._context.events.emit(UnitFinished(result=result))
 
     async def _copy(self, group: Sequence[Planned], executor: Executor) -> None:
         """Copy one image for all rules and targets that want it; never raises for what goes wrong with the image."""
-        by_rule = {run.rule.name: run for run in self.rules}
         try:
-            job = await prepare(self._context, group)
-        except MirrordError as exc:
+            await self._carry(group, executor)
+        except Exception as exc:  # noqa: BLE001 - whatever one image meets, the others are copied
+            problem = describe(unwrap(exc))
             for planned in group:
-                for result in failed_results(planned.plan, exc):
-                    self._settle(by_rule[planned.rule.name], result)
-            return
+                run = self._by_rule[planned.rule.name]
+                self._conclude(run, [planned], Outcome.FAILED, problem)
+                if not planned.plan.changes:
+                    image = f"{planned.plan.source}@{planned.plan.root.digest}"
+                    run.warnings.append(f"{image}: whether attachments came later is not known: {problem}")
+
+    async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
+        job = await prepare(self._context, group)
         if job is None:
             return
         reader = self._context.gateway.reader(job.source)
         writers = {order.target.target: self._context.gateway.writer(order.target.target) for order in job.orders}
-        for result in await executor.carry_out(job, reader, writers):
-            run = by_rule[result.rule]
-            if any(order.serves_root and order.target.target == result.target for order in job.orders):
+        late = {(order.rule, order.target.target) for order in job.orders if order.serves_root}
+
+        def settle(result: UnitResult) -> None:
+            run = self._by_rule[result.rule]
+            if (result.rule, result.target) in late:
                 withdraw(run, result)
             self._settle(run, result)
+
+        await executor.carry_out(job, reader, writers, settle=settle)
+
+    def _conclude(
+        self, run: RuleRun, planned: Sequence[Planned], outcome: Outcome, problem: Problem | None, reason: str = ""
+    ) -> None:
+        """Settle the tags that were to be written and have no result yet."""
+        for plan in [one.plan for one in planned]:
+            for target in plan.changes:
+                keys = [(plan.source, target.target, (tag.source_tag, tag.target_tag)) for tag in target.changes]
+                left = [tag for key, tag in zip(keys, target.changes, strict=True) if key not in run.settled]
+                if left:
+                    result = _result(plan, target.target, left, outcome, reason or str(problem))
+                    self._settle(run, replace(result, problem=problem))
 
 
 def group_plans(rules: Sequence[Sequence[Planned]]) -> list[list[Planned]]:
@@ -196,12 +225,11 @@ def settled_results(plan: ImagePlan) -> list[UnitResult]:
     return results
 
 
-def failed_results(plan: ImagePlan, error: MirrordError) -> list[UnitResult]:
-    """Return the results of a plan whose content could not be told by the source."""
-    return [
-        replace(_result(plan, target.target, target.changes, Outcome.FAILED, str(error)), problem=describe(error))
-        for target in plan.changes
-    ]
+def unwrap(error: Exception) -> Exception:
+    """Return the first error of an exception group, else the error itself."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def withdraw(run: RuleRun, late: UnitResult) -> None:

@@ -5,7 +5,7 @@ Blobs are brought to all targets together; each target then goes on alone, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
@@ -31,7 +31,12 @@ class Executor:
         self._tools = Tools(mover=mover)
 
     async def carry_out(
-        self, job: CopyJob, source: RepositoryReader, writers: Mapping[Location, RepositoryWriter]
+        self,
+        job: CopyJob,
+        source: RepositoryReader,
+        writers: Mapping[Location, RepositoryWriter],
+        *,
+        settle: Callable[[UnitResult], None] | None = None,
     ) -> list[UnitResult]:
         """Copy one image to every target that needs something of it.
 
@@ -39,6 +44,7 @@ class Executor:
             job: what to copy.
             source: where to read it.
             writers: one for each target of ``job.orders``.
+            settle: is told each result as soon as it is known; on cancellation, what was written until then.
 
         Returns:
             The results of all tags that were to be written.
@@ -51,8 +57,13 @@ class Executor:
         results: list[UnitResult] = []
 
         async def finish(unit: Unit) -> None:
-            await unit.finish()
-            results.extend(unit.results(self._clock.monotonic() - started))
+            try:
+                await unit.finish()
+            finally:
+                for result in unit.results(self._clock.monotonic() - started):
+                    results.append(result)
+                    if settle is not None:
+                        settle(result)
 
         async with anyio.create_task_group() as group:
             for unit in units:
