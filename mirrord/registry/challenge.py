@@ -15,6 +15,8 @@ from mirrord.errors import ProtocolViolationError
 LONGEST_HEADER = 64 * 1024
 """All WWW-Authenticate lines of an answer together have at most this many characters."""
 
+_MOST_CHALLENGES = 32
+
 _FILLER = re.compile(r"[\s,]*+")
 _BLANKS = re.compile(r"[ \t]*+")
 _TOKEN = re.compile(r'[^\s,="]++')
@@ -56,7 +58,8 @@ class BasicChallenge:
 def parse_challenges(values: Sequence[str]) -> tuple[Challenge, ...]:
     """Return the challenges of all WWW-Authenticate lines of an answer, in their order.
 
-    Whatever is no challenge is skipped. Of a parameter that stands twice the first value counts.
+    Whatever is no challenge is skipped, and so is what follows the 32nd one of a line. Of a parameter that stands
+    twice the first value counts.
 
     Raises:
         ProtocolViolationError: the lines are longer than 64 KiB together (AUTH_CHALLENGE_INVALID).
@@ -105,7 +108,7 @@ def _parse_line(line: str) -> list[Challenge]:
     found: list[Challenge] = []
     params: dict[str, str] | None = None  # those of the challenge that was begun last
     at = _end(_FILLER, line, 0)
-    while at < len(line):
+    while at < len(line) and len(found) <= _MOST_CHALLENGES:
         word = _TOKEN.match(line, at)
         if word is None:
             at = _end(_FILLER, line, at + 1)  # a stray quote or "="
@@ -121,7 +124,7 @@ def _parse_line(line: str) -> list[Challenge]:
             params = {}
             found.append(Challenge(scheme=word[0].lower(), params=params, token68=token68[1] if token68 else ""))
         at = _end(_FILLER, line, at)
-    return found
+    return found[:_MOST_CHALLENGES]
 
 
 def _parse_value(line: str, at: int) -> tuple[str, int]:

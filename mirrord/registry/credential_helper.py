@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-from anyio.abc import ByteReceiveStream, Process
+from anyio.abc import ByteReceiveStream
 
 from mirrord.errors import CredentialError, quote
 
@@ -98,8 +98,10 @@ async def _run(
     argv: list[str], stdin: bytes, environment: Mapping[str, str], deadline_s: float
 ) -> tuple[int, bytes, bytes]:
     output, errors = bytearray(), bytearray()
-    # A session of its own: what the helper starts can be ended together with it.
-    process = await anyio.open_process(argv, env=environment, start_new_session=True)
+    # A session of its own: what the helper starts can be ended together with it. Shielded, because a start that is
+    # cancelled half way leaves a process that nobody knows.
+    with anyio.CancelScope(shield=True):
+        process = await anyio.open_process(argv, env=environment, start_new_session=True)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -114,8 +116,14 @@ async def _run(
             if max(len(output), len(errors)) > OUTPUT_CAP:
                 raise _OverflowError
             code = await process.wait()
+    except BaseException:  # a cancellation too
+        # The helper may be gone while something that it started still holds its output open.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
     finally:
-        await _end(process)
+        with anyio.move_on_after(_LAST_RITES_S, shield=True):
+            await process.aclose()
     return code, bytes(output), bytes(errors)
 
 
@@ -124,15 +132,6 @@ async def _collect(stream: ByteReceiveStream, into: bytearray, all_readers: anyi
         into += piece
         if len(into) > OUTPUT_CAP:
             all_readers.cancel()
-
-
-async def _end(process: Process) -> None:
-    """Leave nothing behind: a helper that still runs is killed with all that it started."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    with anyio.move_on_after(_LAST_RITES_S, shield=True):
-        await process.aclose()
 
 
 def _read(program: str, server: str, output: bytes) -> HelperAnswer:

@@ -15,8 +15,9 @@ _PARAMETER = re.compile(
     r"\s*+;\s*+(?P<name>[^\s=;,<>\"]++)\s*+(?:=\s*+(?:\"(?P<quoted>(?:[^\"\\]++|\\.)*+)\"?|(?P<bare>[^\s;,\"]*+)))?",
     re.DOTALL,
 )
-_CONTENT_RANGE = re.compile(r"\s*bytes[ =]\s*(\d{1,19})\s*-\s*(\d{1,19})\s*(?:/\s*(\d{1,19}|\*)\s*)?", re.IGNORECASE)
-_UPLOAD_RANGE = re.compile(r"\s*(?:bytes\s*[=: ])?\s*0\s*-\s*(\d{1,19})\s*", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes[ =]\s*+(\d{1,19})\s*+-\s*+(\d{1,19})(?:\s*+/\s*+(\d{1,19}|\*))?", re.IGNORECASE)
+_UPLOAD_RANGE = re.compile(r"(?:bytes\s*+[=:]?\s*+)?0\s*+-\s*+(\d{1,19})", re.IGNORECASE)
+_MOST_LINKS = 32
 _SHOWN = 80
 
 
@@ -37,7 +38,7 @@ def next_link(header_values: Sequence[str], request_url: str) -> str | None:
     if sum(len(value) for value in values) > LONGEST_HEADER:
         raise ListingIncompleteError(f"the Link header is longer than {LONGEST_HEADER} characters")
     links = [link for value in values for link in _parse_links(value)]
-    if not links:
+    if not links or len(links) > _MOST_LINKS:
         raise ListingIncompleteError(f'the Link header "{quote(values[0], _SHOWN)}" cannot be read')
     targets = [target for target, rel in links if rel is not None and "next" in rel.lower().split()]
     targets += [target for target, rel in links if rel is None]
@@ -54,7 +55,7 @@ def content_range(value: str) -> tuple[int, int, int | None] | None:
 
     ``total`` is None if the server does not know it. Source: RFC 9110 section 14.4.
     """
-    match = _CONTENT_RANGE.fullmatch(value)
+    match = _CONTENT_RANGE.fullmatch(value.strip())
     if match is None:
         return None
     first, last = int(match[1]), int(match[2])
@@ -69,7 +70,7 @@ def upload_range(value: str) -> int | None:
 
     ``0-0`` means zero or one byte, depending on the registry: callers keep a count of their own.
     """
-    match = _UPLOAD_RANGE.fullmatch(value)
+    match = _UPLOAD_RANGE.fullmatch(value.strip())
     return int(match[1]) if match else None
 
 
@@ -77,7 +78,7 @@ def _parse_links(value: str) -> list[tuple[str, str | None]]:
     """Return (target, rel) of each link; rel is None where there is none, and the first one counts."""
     links: list[tuple[str, str | None]] = []
     at = value.find("<")
-    while at >= 0:
+    while at >= 0 and len(links) <= _MOST_LINKS:
         end = value.find(">", at)
         if end < 0:
             break

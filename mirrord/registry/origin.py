@@ -183,7 +183,7 @@ def judge(url: str, *, door: Door, registry: RegistryTrust) -> Ruling:
             return _judge_realm(url, target, registry)
         case Door.UPLOAD_LOCATION:
             return _judge_upload(url, target, registry)
-        case Door.REDIRECT | Door.DESCRIPTOR_URL:
+        case _:
             plain_allowed = registry.plain_http and door is Door.REDIRECT
             return _judge_content(url, target, registry, door, plain_allowed=plain_allowed)
 

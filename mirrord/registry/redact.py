@@ -44,7 +44,7 @@ def redact_url(url: str) -> str:
         # Without an authority a name and password can stand anywhere before an "@"; digests never bring one along.
         return quote(split["head"].rpartition("@")[2], _LONGEST_SHOWN) + mark
     authority = parts["authority"].rpartition("@")[2]
-    if not _PLAIN_PORT.fullmatch(authority):
+    if "@" in parts["path"] or not _PLAIN_PORT.fullmatch(authority):
         return f"{parts['scheme']}{PLACEHOLDER}"  # "https://user:pass/word@host": the path holds half of a password
     return quote(f"{parts['scheme']}{authority}{parts['path']}", _LONGEST_SHOWN) + mark
 

@@ -48,7 +48,9 @@ def test_next_link_is_resolved_against_the_request(values: list[str], expected: 
 
 
 @pytest.mark.covers("E50")
-@pytest.mark.parametrize("value", ["/v2/x?last=b; rel=next", "<?a", "x" * 64 * 1024 + "<?a>; rel=next"])
+@pytest.mark.parametrize(
+    "value", ["/v2/x?last=b; rel=next", "<?a", "x" * 64 * 1024 + "<?a>; rel=next", "<?a>; rel=prev, " * 33]
+)
 def test_next_link_never_takes_an_unreadable_header_for_the_end(value: str) -> None:
     with pytest.raises(ListingIncompleteError, match="Link header"):
         next_link([value], PAGE)
