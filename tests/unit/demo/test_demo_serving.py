@@ -12,6 +12,7 @@ import trustme
 from mirrord.demo.registry import RegistryApp
 from mirrord.demo.registry.asgi import Receive, Scope, Send
 from mirrord.demo.serving import serve
+from tests.fakes.wire import OpenProtocol
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +98,21 @@ async def test_serve_breaks_a_request_that_does_not_end() -> None:
             async with serve(app, grace_s=0) as host:
                 tasks.start_soon(ask, host)
                 await begun.wait()
+
+
+async def test_serve_answers_without_waiting_for_acknowledgements() -> None:
+    waits: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        transport = scope["state"]["transport"]
+        waits.append(transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serve(app, protocol=OpenProtocol) as host, httpx2.AsyncClient(verify=False) as client:
+        await client.get(f"http://{host}/")
+
+    assert waits == [1]
 
 
 async def test_serve_speaks_tls(app: RegistryApp) -> None:
