@@ -63,7 +63,7 @@ class Rival:
         if self.name == "mirrord" and importlib.util.find_spec("mirrord.__main__") is None:
             return None
         done = subprocess.run(self.version, capture_output=True, text=True, check=False, cwd=ROOT, timeout=30)
-        return " ".join(done.stdout.split())[:80] if done.returncode == 0 else None
+        return " ".join(done.stdout.strip().split("\n")[0].split()) if done.returncode == 0 else None
 
     def environment(self, work_dir: Path) -> dict[str, str]:
         """Return the whole environment of a run: no credential and no setting of the user."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import ssl
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import RequireTool, StartFront, StartRegistry
+from tests.integration.command import Mirrord
+from tests.integration.conftest import RequireTool, RunMirrord, StartFront, StartRegistry
 from tests.integration.processes import Process, ProcessError
 from tests.integration.servers import Credentials, DockerRegistry
 from tests.integration.tools import Buildah, Skopeo
@@ -261,3 +263,24 @@ def test_missing_tool_skips_a_test_and_fails_it_in_ci(require_tool: RequireTool)
 
     with pytest.raises(expected, match="not installed: no-such-tool"):
         require_tool("sh", "no-such-tool")
+
+
+def test_command_line_runs_without_the_surroundings_of_the_user(
+    run_mirrord: RunMirrord, mirrord: Mirrord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRRORD_LOG_LEVEL", "no such level")
+
+    done = run_mirrord("version")
+
+    assert (done.code, done.stderr) == (0, "")
+    assert done.stdout.startswith("mirrord")
+    assert not list(mirrord.work_dir.iterdir())
+
+
+def test_command_line_that_stays_is_stopped_by_a_signal(mirrord: Mirrord) -> None:
+    process = mirrord.start("version")
+
+    process.kill()
+
+    assert process.wait() == -signal.SIGKILL
+    assert not process.alive
