@@ -16,6 +16,7 @@ from mirrord.layout import LayoutReader, LayoutWriter
 from mirrord.oci.reference import LayoutDirectory, Location, Repository
 from mirrord.planning.report import TrafficReport
 from mirrord.ports.clock import Clock
+from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.ports.settings import RegistrySettings, SecretReader
@@ -78,6 +79,7 @@ class App:
     registries: HttpGateway
     traffic: Traffic
     slots: Slots
+    credentials: CredentialProvider
 
     def executor(self) -> Executor:
         """Return an executor for one run."""
@@ -135,6 +137,7 @@ async def open_app(
             registries=registries,
             traffic=traffic,
             slots=slots,
+            credentials=credentials,
         )
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):

@@ -76,7 +76,7 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
         entries, skipped = dict(index.entries), index.skipped
         entries |= {tag: TagEntry(tag=tag) for tag in demanded if tag not in entries}
     if rule.tags.needs_times:
-        entries |= await _dated(context, reader, rule.tags, entries)
+        entries |= await dated(context, reader, rule.tags, entries)
     selection = select_tags(rule.tags, tuple(entries.values()), context.clock.now())
     return Choice(
         source=source,
@@ -90,7 +90,7 @@ def _demanded(selector: TagSelector) -> frozenset[Tag]:
     return frozenset(tag for pattern in selector.include if (tag := pattern.literal) is not None)
 
 
-async def _dated(
+async def dated(
     context: Context, reader: RepositoryReader, selector: TagSelector, entries: dict[Tag, TagEntry]
 ) -> dict[Tag, TagEntry]:
     """Return the entries that passed the filters by name, with the times that their images tell."""
