@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from mirrord.cli.failures import SIGNAL_BASE, InterruptedRunError, complain
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mirrord.app import App
     from mirrord.config.loader import Config
     from mirrord.ports.events import EventSink
+    from mirrord.ports.settings import RegistrySettings
 
 T = TypeVar("T")
 
@@ -51,9 +52,15 @@ def load_optional(path: str | None) -> Config | None:
 
 
 def run_async(
-    body: Callable[[App], Awaitable[T]], *, config: Config | None = None, events: EventSink | None = None
+    body: Callable[[App], Awaitable[T]],
+    *,
+    config: Config | None = None,
+    settings: Mapping[str, RegistrySettings] | None = None,
+    events: EventSink | None = None,
 ) -> T:
     """Run ``body`` with an application made for ``config``, and return what it returns.
+
+    ``settings`` of registries, by host, stand in for those of ``config``.
 
     SIGINT and SIGTERM cancel the body, whose clean-up cancels uploads; a second signal ends the process at once.
 
@@ -67,9 +74,12 @@ def run_async(
     from mirrord.config.secrets import ConfiguredSecrets
     from mirrord.ports.events import NullSink
 
+    if settings is None:
+        settings = config.registries if config is not None else {}
+
     async def work() -> T:
         async with open_app(
-            settings=config.registries if config is not None else {},
+            settings=settings,
             read_secret=ConfiguredSecrets(os.environ),
             environment=os.environ,
             events=events if events is not None else NullSink(),
