@@ -48,7 +48,8 @@ def order_graph(
 
     Raises:
         InvalidManifestError: deeper than 8 (GRAPH_TOO_DEEP), a cycle (GRAPH_CYCLE), more than 5,000 manifests
-            (GRAPH_TOO_LARGE), or one that ``known`` lacks (GRAPH_INCOMPLETE).
+            (GRAPH_TOO_LARGE), one that is not what its parent says (SIZE_MISMATCH, MEDIA_TYPE_MISMATCH), or one
+            that ``known`` lacks (GRAPH_INCOMPLETE).
     """
     walk = _Walk(root.descriptor.digest, known, absent)
     walk.visit(root, 1)
@@ -78,7 +79,7 @@ class _Walk:
                 f"the index {self._root} holds more than {MAX_NODES} manifests", code="GRAPH_TOO_LARGE"
             )
         self._heights[digest] = 0
-        below = [self.visit(self._child(child.digest), depth + 1) for child in self._children(node)]
+        below = [self.visit(self._child(child), depth + 1) for child in self._children(node)]
         self._heights[digest] = height = 1 + max(below, default=0)
         self.ordered.append(node)
         return height
@@ -94,11 +95,23 @@ class _Walk:
     def _children(self, node: AnyManifest) -> list[Descriptor]:
         return [child for child in node.children() if child.digest not in self._absent]
 
-    def _child(self, digest: Digest) -> AnyManifest:
-        child = self._known.get(digest)
+    def _child(self, said: Descriptor) -> AnyManifest:
+        """Return what the parent's descriptor names, if it is what the parent says."""
+        child = self._known.get(said.digest)
         if child is None:
             raise InvalidManifestError(
-                f"the index {self._root} needs {digest}, which was not read", code="GRAPH_INCOMPLETE"
+                f"the index {self._root} needs {said.digest}, which was not read", code="GRAPH_INCOMPLETE"
+            )
+        found = child.descriptor
+        if found.size != said.size:
+            raise InvalidManifestError(
+                f"the index {self._root} says that {said.digest} has {said.size} bytes; it has {found.size}",
+                code="SIZE_MISMATCH",
+            )
+        if found.is_index != said.is_index:
+            raise InvalidManifestError(
+                f'the index {self._root} says that {said.digest} is "{said.media_type}"; it is "{found.media_type}"',
+                code="MEDIA_TYPE_MISMATCH",
             )
         return child
 

@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from mirrord.errors import InvalidManifestError
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest, parse_manifest
-from mirrord.oci.mediatype import OCI_INDEX
+from mirrord.oci.mediatype import OCI_INDEX, OCI_MANIFEST
 from mirrord.planning.graph import MAX_DEPTH, MAX_NODES, order_graph
 from tests.fakes.images import Content, child, content, digest_of, index_of, make_artifact, make_image, make_index
+
+SIZE = 10_000
+"""Forged indexes are filled up to one size, so that they can name each other with the right one."""
 
 
 def wrap(member: Content, levels: int) -> Content:
@@ -17,14 +21,14 @@ def wrap(member: Content, levels: int) -> Content:
     return member
 
 
-def forged(name: str, *children: str) -> AnyManifest:
+def forged(name: str, *children: str, size: int = SIZE, child_size: int = SIZE) -> AnyManifest:
     """Return an index under a digest that is not its own, as only a lying registry could serve it."""
     fields = {
         "schemaVersion": 2,
         "mediaType": OCI_INDEX,
-        "manifests": [{"mediaType": OCI_INDEX, "digest": str(digest_of(one)), "size": 1} for one in children],
+        "manifests": [{"mediaType": OCI_INDEX, "digest": str(digest_of(one)), "size": child_size} for one in children],
     }
-    return parse_manifest(json.dumps(fields).encode(), digest=digest_of(name))
+    return parse_manifest(json.dumps(fields).encode().ljust(size), digest=digest_of(name))
 
 
 def known(*nodes: AnyManifest) -> dict[Digest, AnyManifest]:
@@ -100,6 +104,26 @@ def test_graph_that_was_not_read_whole_is_refused() -> None:
     assert refusal(make_index().root, {}) == "GRAPH_INCOMPLETE"
 
 
+@pytest.mark.covers("E13")
+@pytest.mark.parametrize("size", [0, 10], ids=["smaller", "larger"])
+def test_graph_with_a_child_of_another_size_is_refused(size: int) -> None:
+    image = make_image()
+    index = index_of([(image, replace(child(image), size=size))])
+
+    with pytest.raises(InvalidManifestError, match=f"has {size} bytes; it has {len(image.raw)}") as caught:
+        index.graph()
+    assert caught.value.code == "SIZE_MISMATCH"
+
+
+@pytest.mark.covers("E32")
+@pytest.mark.parametrize("member", [make_image(), make_index()], ids=["image", "index"])
+def test_graph_with_a_child_of_another_kind_is_refused(member: Content) -> None:
+    said = OCI_MANIFEST if member.descriptor.is_index else OCI_INDEX
+    index = index_of([(member, replace(child(member), media_type=said))])
+
+    assert refusal(index.root, dict(index.manifests)) == "MEDIA_TYPE_MISMATCH"
+
+
 @pytest.mark.parametrize(
     ("root", "below"),
     [
@@ -161,8 +185,8 @@ def test_graph_of_diamonds_deeper_than_the_limit_is_refused() -> None:
 @pytest.mark.covers("E35")
 def test_graph_of_too_many_manifests_is_refused_before_it_is_walked() -> None:
     names = [[f"{group}-{number}" for number in range(MAX_NODES // 2)] for group in range(2)]
-    groups = [forged(f"group{number}", *members) for number, members in enumerate(names)]
-    root = forged("root", "group0", "group1")
+    groups = [forged(f"group{number}", *members, size=1_000_000) for number, members in enumerate(names)]
+    root = forged("root", "group0", "group1", child_size=1_000_000)
     below = known(*groups, *(forged(name) for members in names for name in members))
 
     assert refusal(root, below) == "GRAPH_TOO_LARGE"
