@@ -15,7 +15,7 @@ from typing import Protocol
 import anyio
 
 from mirrord.registry.guard import host_literal, is_inside
-from mirrord.registry.origin import Door, Origin, RegistryTrust, Ruling, judge
+from mirrord.registry.origin import Door, Origin, RegistryTrust, Ruling, Verdict, judge
 from mirrord.registry.transport import Transport
 
 
@@ -73,9 +73,17 @@ class Doors:
             self._privacy_known = True
         return judge(url, door=door, registry=self._trust)
 
+    def own(self, target: str) -> Ruling:
+        """Return the ruling on a path that mirrord made itself: it is the registry's."""
+        return Ruling(verdict=Verdict.FOLLOW_WITH_CREDENTIAL, url=f"{self.base}{target}")
+
+    def is_own(self, ruling: Ruling) -> bool:
+        """Say whether a ruling's URL is the registry's own."""
+        return ruling.url.startswith(f"{self.base}/") or Origin.parse(ruling.url) == self._trust.origin
+
     def transport(self, ruling: Ruling) -> Transport:
         """Return the transport that reaches the URL of a ruling."""
-        if Origin.parse(ruling.url) == self._trust.origin:
+        if self.is_own(ruling):
             return self._own
         if ruling.guarded not in self._foreigners:
             self._foreigners[ruling.guarded] = self._foreign(ruling.guarded)

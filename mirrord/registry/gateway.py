@@ -15,6 +15,7 @@ from mirrord.ports.registry import RepositoryReader, RepositoryWriter
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.breaker import Breaker
 from mirrord.registry.doors import Doors
+from mirrord.registry.exchange import Exchange
 from mirrord.registry.guard import guarded_socket_factory
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.mirrors import MirroredReader
@@ -104,7 +105,7 @@ class HttpGateway:
     async def aclose(self) -> None:
         """Close all connections."""
         for handle in self._handles.values():
-            await handle.http.doors.aclose()
+            await handle.http.aclose()
         self._handles.clear()
 
     def _connect(self, host: str) -> RegistryHandle:
@@ -129,11 +130,19 @@ class HttpGateway:
             fetch=lambda **request: http.token(**request),  # noqa: PLW0108 - http is made below
             clock=around.clock,
         )
-        http = RegistryHttp(
+        exchange = Exchange(
             host=host,
             doors=self._doors(host, settings, provider),
             throttle=throttle,
             breaker=Breaker(around.clock, around.jitter),
+            authorizer=authorizer,
+            clock=around.clock,
+            events=around.events,
+        )
+        http = RegistryHttp(
+            host=host,
+            exchange=exchange,
+            throttle=throttle,
             budget=RetryBudget(),
             authorizer=authorizer,
             clock=around.clock,

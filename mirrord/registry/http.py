@@ -9,14 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import anyio
 import httpx2
 
-from mirrord import __version__
 from mirrord.errors import (
-    AddressRefusedError,
     ProtocolViolationError,
     RateLimitedError,
     RegistryError,
@@ -24,24 +22,18 @@ from mirrord.errors import (
     UnavailableError,
 )
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, RequestDone, RequestRetried
-from mirrord.registry.breaker import Breaker
-from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, path_of
-from mirrord.registry.doors import Doors
-from mirrord.registry.errorbody import error_from_response
-from mirrord.registry.origin import Door, Ruling, Verdict, resolve
-from mirrord.registry.redact import redact_url
+from mirrord.ports.events import EventSink, RequestRetried
+from mirrord.registry.body import STALL_S, UploadBody
+from mirrord.registry.call import Answer, Call
+from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange
+from mirrord.registry.origin import Door, Verdict
 from mirrord.registry.retry import RETRYABLE_STATUS, Backoff, RetryBudget
 from mirrord.registry.throttle import Throttle
 from mirrord.registry.tokens import Authorizer, TokenAnswer
-from mirrord.registry.unanswered import unanswered
 
-USER_AGENT = f"mirrord/{__version__}"
 TRIES = 4
 RATE_LIMIT_TRIES = 8
-MAX_REDIRECTS = 5
-ATTEMPT_DEADLINE_S = 150.0
-LONGEST_INLINE_WAIT_S = 15 * 60.0
+UNREACHABLE_FOR_S = 15.0
 
 T = TypeVar("T")
 
@@ -55,9 +47,8 @@ class RegistryHttp:
         self,
         *,
         host: str,
-        doors: Doors,
+        exchange: Exchange,
         throttle: Throttle,
-        breaker: Breaker,
         budget: RetryBudget,
         authorizer: Authorizer,
         clock: Clock,
@@ -68,14 +59,15 @@ class RegistryHttp:
         self.host = host
         self.throttle = throttle
         self.authorizer = authorizer
-        self.doors = doors
-        self._breaker = breaker
+        self._exchange = exchange
         self._budget = budget
-        self._clock = clock
+        self.clock = clock
         self._events = events
         self._jitter = jitter
         self._greeted = False
         self._greeting = anyio.Lock()
+        self._unreachable: RegistryError | None = None
+        self._ask_again_at = 0.0
 
     async def request(self, call: Call, *, held: bool = False) -> Answer:
         """Carry out a call with retries and return its whole answer.
@@ -87,7 +79,7 @@ class RegistryHttp:
         Raises:
             RegistryError: the narrowest class that fits; no retry helped, or none could.
         """
-        await self._greet(held=held)
+        await self._greet()
         return await self._retrying(lambda: self._attempt(call, held=held))
 
     @asynccontextmanager
@@ -97,42 +89,74 @@ class RegistryHttp:
         Raises:
             RegistryError: the answer's status is not one of ``call.ok``.
         """
-        await self._greet(held=True)
-        self._budget.request(self._clock.monotonic())
+        await self._greet()
+        self._budget.request(self.clock.monotonic())
         async with AsyncExitStack() as stack:
-            try:
-                response = await self._follow(call, stack)
-            except RateLimitedError as exc:
-                self._note_pause(exc)
-                raise
+            response = await self._follow(call, stack)
             if response.status_code not in call.ok:
-                await self._fail(call, response)
+                await self._exchange.fail(call, response)
             yield response
 
-    async def send_stream(
-        self, call: Call, body: bytes | AsyncIterable[bytes], *, door: Door = Door.UPLOAD_LOCATION
-    ) -> Answer:
-        """Send a body that can be read once, and return the answer; runs under a place held by the caller.
+    async def send(self, call: Call) -> Answer:
+        """Carry out one step of an upload that has no body; sent once, to wherever the registry pointed."""
+        async with AsyncExitStack() as stack:
+            return await self._send(call, b"", stack, deadline_s=HOP_DEADLINE_S)
+
+    async def send_stream(self, call: Call, body: UploadBody, length: int) -> Answer:
+        """Send ``length`` bytes of a body that can be read once; runs under a place held by the caller.
+
+        There is no deadline on the whole, since a layer may be large, but one on standing still.
 
         Raises:
-            RegistryError: the answer's status is not one of ``call.ok``; nothing is sent twice.
+            RegistryError: the answer's status is not one of ``call.ok``, or the registry stands still; nothing is
+                sent twice.
         """
-        ruling = await self._judge(call, call.target, door)
-        headers = await self._headers(call, ruling)
-        self._budget.request(self._clock.monotonic())
-        async with AsyncExitStack() as stack:
-            response = await self._hop(call.method, ruling, headers, body, stack)
-            if response.status_code in _REDIRECTS:
-                raise ProtocolViolationError(
-                    f"{call.what}: the registry redirects an upload, which cannot be followed",
-                    **self._about(call, response.status_code),
-                )
-            if response.status_code == 401:  # noqa: PLR2004 - Unauthorized
-                await self.authorizer.forget(call.scopes)
-                self.authorizer.learn(response.headers.get_list("www-authenticate"))
-            if response.status_code not in call.ok:
-                await self._fail(call, response)
-            return await self._read(call, response)
+        stalled = False
+        answer: Answer | None = None
+        failure: Exception | None = None
+        async with AsyncExitStack() as stack, anyio.create_task_group() as group:
+
+            async def watch() -> None:
+                nonlocal stalled
+                while (wait_s := body.stalled_in_s) > 0:  # noqa: ASYNC110 - time itself is what is waited for
+                    await anyio.sleep(min(wait_s, STALL_S))
+                stalled = True
+                group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            try:
+                answer = await self._send(call, body.take(length), stack, deadline_s=None)
+            except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
+                failure = exc
+            group.cancel_scope.cancel()
+        if answer is not None:
+            return answer
+        if failure is not None:
+            raise failure
+        assert stalled
+        raise UnavailableError(
+            f"{call.what}: the registry took no data and gave no answer for {STALL_S:.0f} s",
+            **self._exchange.about(call, None),
+        )
+
+    async def _send(
+        self, call: Call, content: bytes | AsyncIterable[bytes], stack: AsyncExitStack, *, deadline_s: float | None
+    ) -> Answer:
+        ruling = await self._exchange.judge(call, call.target, Door.UPLOAD_LOCATION)
+        headers = await self._exchange.headers(call, ruling)
+        self._budget.request(self.clock.monotonic())
+        response = await self._exchange.hop(call.method, ruling, headers, content, stack, deadline_s=deadline_s)
+        if response.status_code in _REDIRECTS:
+            raise ProtocolViolationError(
+                f"{call.what}: the registry redirects an upload, which cannot be followed",
+                **self._exchange.about(call, response.status_code),
+            )
+        if response.status_code == 401:  # noqa: PLR2004 - Unauthorized
+            await self.authorizer.forget(call.scopes)
+            self.authorizer.learn(response.headers.get_list("www-authenticate"))
+        if response.status_code not in call.ok:
+            await self._exchange.fail(call, response)
+        return await self._exchange.read(call, response)
 
     async def token(self, *, method: str, url: str, headers: dict[str, str], content: bytes) -> TokenAnswer:
         """Ask a token service, as `tokens.TokenFetcher` says; the realm's door is checked at every hop."""
@@ -149,21 +173,26 @@ class RegistryHttp:
         return await self._retrying(lambda: self._token_attempt(call))
 
     async def _token_attempt(self, call: Call) -> TokenAnswer:
-        ruling = await self._judge(call, call.target, Door.REALM)
+        ruling = await self._exchange.judge(call, call.target, Door.REALM)
         async with AsyncExitStack() as stack:
             for _ in range(MAX_REDIRECTS + 1):
-                response = await self._hop(call.method, ruling, self._plain_headers(call), call.content, stack)
+                response = await self._exchange.hop(
+                    call.method, ruling, self._exchange.plain_headers(call), call.content, stack
+                )
                 if response.status_code in _REDIRECTS and call.method == "GET":
-                    ruling = await self._judge(call, self._location(call, response, ruling.url), Door.REALM)
+                    ruling = await self._exchange.judge(
+                        call, self._exchange.location(call, response, ruling.url), Door.REALM
+                    )
                     continue
                 if response.status_code in RETRYABLE_STATUS:
-                    await self._fail(call, response)
-                return TokenAnswer(status=response.status_code, body=(await self._read(call, response)).body)
-            raise self._too_many_redirects(call)
+                    await self._exchange.fail(call, response)
+                return TokenAnswer(status=response.status_code, body=(await self._exchange.read(call, response)).body)
+            raise self._exchange.too_many_redirects(call)
 
-    async def ping(self, *, held: bool = False) -> int:
+    async def ping(self) -> int:
         """Ask ``/v2/`` and learn how the registry wants to be asked; return the status of its answer.
 
+        Takes no place: others may hold all of them while they wait for this answer.
         Source: distribution-spec v1.1.1, end-1.
         """
         call = Call(
@@ -174,42 +203,54 @@ class RegistryHttp:
             ok=range(200, 500),
             credential=False,
         )
-        answer = await self._attempt(call, held=held)
+        answer = await self._attempt(call, held=True)
         if answer.status == 401:  # noqa: PLR2004 - Unauthorized
             self.authorizer.learn(answer.headers.get_list("www-authenticate"))
         return answer.status
 
-    async def _greet(self, *, held: bool) -> None:
+    async def _greet(self) -> None:
+        """Ping once; a registry that did not answer is not asked again for a moment, whoever comes."""
         if self._greeted:
             return
         async with self._greeting:
             if not self._greeted:
-                await self._retrying(lambda: self.ping(held=held))
-                self._greeted = True
+                await self._first_contact()
+
+    async def _first_contact(self) -> None:
+        if (known := self._unreachable) is not None and self.clock.monotonic() < self._ask_again_at:
+            raise type(known)(
+                known.message, host=self.host, code=known.code, remedy=known.remedy, retryable=False
+            ) from known
+        try:
+            await self._retrying(self.ping)
+        except RegistryError as exc:
+            self._unreachable = exc
+            self._ask_again_at = self.clock.monotonic() + UNREACHABLE_FOR_S
+            raise
+        self._greeted = True
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._exchange.doors.aclose()
 
     async def _attempt(self, call: Call, *, held: bool) -> Answer:
+        await self.throttle.resumed()
         async with AsyncExitStack() as stack:
             if not held:
                 await stack.enter_async_context(self.throttle.place())
-            try:
-                with anyio.fail_after(ATTEMPT_DEADLINE_S):
-                    response = await self._follow(call, stack)
-                    if response.status_code not in call.ok:
-                        await self._fail(call, response)
-                    return await self._read(call, response)
-            except TimeoutError:
-                raise UnavailableError(
-                    f"{call.what}: not finished within {ATTEMPT_DEADLINE_S:.0f} s", **self._about(call, None)
-                ) from None
+            response = await self._follow(call, stack)
+            if response.status_code not in call.ok:
+                await self._exchange.fail(call, response)
+            return await self._exchange.read(call, response)
 
     async def _follow(self, call: Call, stack: AsyncExitStack) -> httpx2.Response:
         """Send, authorise once more after a 401, and follow redirects of reads; each hop has headers of its own."""
-        ruling = await self._judge(call, call.target, call.door)
+        ruling = await self._exchange.judge(call, call.target, call.door)
         reauthorised = False
         hops = 0
         while True:
-            headers = await self._headers(call, ruling)
-            response = await self._hop(call.method, ruling, headers, call.content, stack)
+            headers = await self._exchange.headers(call, ruling)
+            response = await self._exchange.hop(call.method, ruling, headers, call.content, stack)
             status = response.status_code
             may_authorise = call.credential and ruling.verdict is Verdict.FOLLOW_WITH_CREDENTIAL
             if status == 401 and may_authorise and not reauthorised:  # noqa: PLR2004 - Unauthorized
@@ -222,109 +263,19 @@ class RegistryHttp:
                     raise UnauthorizedError(
                         f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
                         remedy=f'add username and password for "{self.host}" under registries, or log in with docker',
-                        **self._about(call, status),
+                        **self._exchange.about(call, status),
                     )
                 continue
             if status in _REDIRECTS and call.method in ("GET", "HEAD") and call.follow:
                 hops += 1
                 if hops > MAX_REDIRECTS:
-                    raise self._too_many_redirects(call)
-                ruling = await self._judge(call, self._location(call, response, ruling.url), Door.REDIRECT)
+                    raise self._exchange.too_many_redirects(call)
+                ruling = await self._exchange.judge(
+                    call, self._exchange.location(call, response, ruling.url), Door.REDIRECT
+                )
                 await response.aclose()
                 continue
             return response
-
-    async def _hop(
-        self,
-        method: str,
-        ruling: Ruling,
-        headers: dict[str, str],
-        content: bytes | AsyncIterable[bytes],
-        stack: AsyncExitStack,
-    ) -> httpx2.Response:
-        """Send one request and return the open answer; its end is the end of ``stack``."""
-        if not self._breaker.allows():
-            raise UnavailableError(
-                f"{self.host} keeps failing and is left alone for a moment", host=self.host, retryable=False
-            )
-        await self.throttle.turn()
-        url = ruling.url
-        request = httpx2.Request(method, url, headers=headers, content=content or None)
-        started = self._clock.monotonic()
-        status = 0
-        try:
-            response = await self.doors.transport(ruling).handle_async_request(request)
-            status = response.status_code
-        except httpx2.TransportError as exc:
-            raise unanswered(self.host, method, url, exc) from exc
-        except (httpx2.InvalidURL, ValueError) as exc:
-            raise ProtocolViolationError(f"{redact_url(url)} is no URL that can be asked", host=self.host) from exc
-        finally:
-            if status and status < 500:  # noqa: PLR2004 - server errors
-                self._breaker.succeeded()
-            else:
-                self._breaker.failed()
-            seconds = self._clock.monotonic() - started
-            self._events.emit(RequestDone(host=self.host, method=method, status=status, seconds=seconds))
-        stack.push_async_callback(_close, response)
-        return response
-
-    async def _read(self, call: Call, response: httpx2.Response) -> Answer:
-        """Read a whole body under the call's cap; an encoded one was not asked for and is refused."""
-        if response.headers.get("content-encoding", "identity") not in ("identity", ""):
-            raise ProtocolViolationError(
-                f"{call.what}: the answer is compressed, which was not asked for",
-                code="CONTENT_ENCODING_UNEXPECTED",
-                remedy="switch off compression in the proxy before the registry",
-                **self._about(call, response.status_code),
-            )
-        body = bytearray()
-        if call.method != "HEAD":
-            try:
-                async for piece in response.aiter_raw():
-                    body += piece
-                    if len(body) > call.limit:
-                        raise ProtocolViolationError(
-                            f"{call.what}: the answer is longer than {call.limit} bytes",
-                            code=call.too_large_code,
-                            **self._about(call, response.status_code),
-                        )
-            except httpx2.TransportError as exc:
-                raise unanswered(self.host, call.method, str(response.request.url), exc) from exc
-        return Answer(
-            status=response.status_code,
-            headers=response.headers,
-            body=bytes(body),
-            url=str(response.request.url),
-        )
-
-    async def _fail(self, call: Call, response: httpx2.Response) -> NoReturn:
-        body = b""
-        if call.method != "HEAD":
-            try:
-                async for piece in response.aiter_raw():
-                    body += piece
-                    if len(body) > ERROR_BODY_CAP:
-                        break
-            except httpx2.TransportError:
-                pass  # the status decides; a broken error body says nothing more
-        error = error_from_response(
-            host=self.host,
-            method=call.method,
-            path=path_of(call.target),
-            status=response.status_code,
-            headers=response.headers,
-            body=body[:ERROR_BODY_CAP],
-            what=call.what,
-            now=self._clock.now(),
-        )
-        if isinstance(error, RateLimitedError):
-            self._note_pause(error)
-        raise error
-
-    def _note_pause(self, error: RateLimitedError) -> None:
-        if error.retry_after_s:
-            self.throttle.pause(min(error.retry_after_s, LONGEST_INLINE_WAIT_S))
 
     async def _retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make an attempt, and others after failures that may pass. No place is held while waiting.
@@ -336,7 +287,7 @@ class RegistryHttp:
         tries = 0
         while True:
             tries += 1
-            self._budget.request(self._clock.monotonic())
+            self._budget.request(self.clock.monotonic())
             try:
                 return await attempt()
             except RegistryError as exc:
@@ -345,55 +296,6 @@ class RegistryHttp:
                     raise
                 wait_s = backoff.next_s(min(exc.retry_after_s or 0.0, LONGEST_INLINE_WAIT_S))
                 self._events.emit(RequestRetried(host=self.host, reason=exc.code.lower(), wait_s=wait_s))
-            await self._clock.sleep(wait_s)
-            while not limited and not self._budget.allows_retry(self._clock.monotonic()):
-                await self._clock.sleep(self._jitter.uniform(0.5, 1.5))
-
-    async def _judge(self, call: Call, target: str, door: Door) -> Ruling:
-        """Return the ruling on a path of the registry or a URL that it named; a refused one is an error."""
-        url = f"{self.doors.base}{target}" if target.startswith("/") else target
-        ruling = await self.doors.judge(url, door)
-        if ruling.verdict is Verdict.REFUSE:
-            raise AddressRefusedError(
-                f"{call.what}: the registry names {redact_url(url)}, which is not followed: {ruling.reason}",
-                code=ruling.code,
-                remedy=f'if that host belongs to the registry, list it under registries."{self.host}".auth_hosts'
-                if door is Door.REALM
-                else "",
-                **self._about(call, None),
-            )
-        return ruling
-
-    async def _headers(self, call: Call, ruling: Ruling) -> dict[str, str]:
-        headers = self._plain_headers(call)
-        if call.credential and ruling.verdict is Verdict.FOLLOW_WITH_CREDENTIAL:
-            authorization = await self.authorizer.header(call.scopes)
-            if authorization is not None:
-                headers["Authorization"] = authorization
-        return headers
-
-    @staticmethod
-    def _plain_headers(call: Call) -> dict[str, str]:
-        return {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **call.headers}
-
-    def _location(self, call: Call, response: httpx2.Response, url: str) -> str:
-        location = response.headers.get("location", "")
-        if not location:
-            raise ProtocolViolationError(
-                f"{call.what}: a redirect without Location", **self._about(call, response.status_code)
-            )
-        return resolve(url, location)
-
-    def _too_many_redirects(self, call: Call) -> ProtocolViolationError:
-        return ProtocolViolationError(
-            f"{call.what}: more than {MAX_REDIRECTS} redirects", code="REDIRECT_LOOP", **self._about(call, None)
-        )
-
-    def _about(self, call: Call, status: int | None) -> About:
-        return About(host=self.host, method=call.method, path=path_of(call.target), status=status)
-
-
-async def _close(response: httpx2.Response) -> None:
-    """Close an answer even when the task is being cancelled, so that its connection is not leaked."""
-    with anyio.CancelScope(shield=True), anyio.move_on_after(5):
-        await response.aclose()
+            await self.clock.sleep(wait_s)
+            while not limited and not self._budget.allows_retry(self.clock.monotonic()):
+                await self.clock.sleep(self._jitter.uniform(0.5, 1.5))

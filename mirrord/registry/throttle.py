@@ -65,10 +65,14 @@ class Throttle:
         """Let no request start for ``seconds``: the registry asked for it, whichever request it told."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
 
-    async def turn(self) -> None:
-        """Wait for the end of a pause and for the next request's turn; called under a place."""
+    async def resumed(self) -> None:
+        """Wait for the end of a pause; called before a place is taken."""
         while (wait_s := self._paused_until - self._clock.monotonic()) > 0:
             await self._clock.sleep(wait_s)
+
+    async def turn(self) -> None:
+        """Wait for the end of a pause and for the next request's turn; called under a place."""
+        await self.resumed()
         await self._requests.take()
 
     @asynccontextmanager

@@ -132,15 +132,17 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Carry out one exchange.
 
+        The request's extension ``timeout`` may set ``read``, in seconds between two reads; None switches it off, as
+        bodies that go up need it, because aiohttp counts the time of sending too.
+
         Raises:
             httpx2.ConnectError, httpx2.ConnectTimeout: nothing was sent.
             httpx2.TransportError: any other; the server may have seen the request.
         """
         session = self._open()
         url = str(request.url)
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=self._timeouts.connect_s, sock_read=self._timeouts.read_s
-        )
+        read_s = request.extensions.get("timeout", {}).get("read", self._timeouts.read_s)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_s, sock_read=read_s)
         try:
             response = await session.request(
                 request.method,

@@ -16,11 +16,13 @@ _NO_TLS_THERE = re.compile(
 )
 
 
-def unanswered(host: str, method: str, url: str, exc: httpx2.TransportError) -> RegistryError:  # noqa: PLR0911 - a table
+def unanswered(host: str, method: str, url: str, exc: httpx2.TransportError | TimeoutError) -> RegistryError:  # noqa: PLR0911 - a table
     """Map a transport's error to ours: what was tried, what happened, what to do."""
     place = f"{method} {redact_url(url)}"
     about = About(host=host, method=method, path=path_of(url), status=None)
     match exc:
+        case TimeoutError():
+            return UnavailableError(f"{place}: no complete answer in time", code="DEADLINE", **about)
         case AddressBlockedError():
             return AddressRefusedError(f"{place}: {exc}", **about)
         case TlsFailedError() if _NO_TLS_THERE.search(str(exc)):

@@ -21,6 +21,7 @@ from mirrord.errors import (
 from mirrord.oci.descriptor import Descriptor
 from mirrord.registry import scopes
 from mirrord.registry.blobs import has_blob
+from mirrord.registry.body import UploadBody
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.origin import resolve
@@ -50,38 +51,6 @@ class UploadHabits:
         """Return what the provider says beforehand."""
         mounts_refused = 0 if provider.abilities.mount else _MOST_REFUSED_MOUNTS
         return cls(provider.abilities.chunked_only, provider.limits.chunk_size, mounts_refused)
-
-
-@dataclass(slots=True)
-class _Body:
-    """A body on its way up: counts, keeps to the bandwidth, and remembers an error of its own source."""
-
-    http: RegistryHttp
-    stream: AsyncIterator[bytes]
-    sent: int = 0
-    error: Exception | None = None
-    _rest: bytes = b""
-
-    async def take(self, count: int) -> AsyncIterator[bytes]:
-        """Yield exactly ``count`` more bytes, or fewer where the stream ends."""
-        left = count
-        while left > 0:
-            piece = self._rest or await self._next()
-            if not piece:
-                return
-            self._rest = piece[left:] if len(piece) > left else b""
-            piece = piece[:left] if self._rest else piece
-            left -= len(piece)
-            await self.http.throttle.bandwidth.take(len(piece))
-            self.sent += len(piece)
-            yield piece
-
-    async def _next(self) -> bytes:
-        try:
-            return await anext(self.stream, b"")
-        except Exception as exc:
-            self.error = exc
-            raise
 
 
 async def mount_blob(http: RegistryHttp, path: str, blob: Descriptor, origin_path: str, habits: UploadHabits) -> bool:
@@ -132,7 +101,7 @@ async def put_blob(
     )
     started = await http.request(call, held=True)
     location = _location(http, started)
-    body = _Body(http, stream)
+    body = UploadBody(stream, size=blob.size, bandwidth=http.throttle.bandwidth, clock=http.clock)
     try:
         if habits.chunked:
             location = await _send_chunks(
@@ -154,9 +123,9 @@ async def put_blob(
         raise cause from exc
 
 
-async def _finish(http: RegistryHttp, path: str, blob: Descriptor, location: str, body: _Body | bytes) -> None:
+async def _finish(http: RegistryHttp, path: str, blob: Descriptor, location: str, body: UploadBody | bytes) -> None:
     """Close an upload with its digest; sends the whole body where it was not sent in chunks."""
-    length = blob.size if isinstance(body, _Body) else 0
+    length = blob.size if isinstance(body, UploadBody) else 0
     call = Call(
         method="PUT",
         target=_with_digest(location, blob),
@@ -165,7 +134,7 @@ async def _finish(http: RegistryHttp, path: str, blob: Descriptor, location: str
         headers={**_OCTETS, "Content-Length": str(length)},
         ok=_FINISHED,
     )
-    await http.send_stream(call, body.take(blob.size) if isinstance(body, _Body) else body)
+    await (http.send_stream(call, body, blob.size) if isinstance(body, UploadBody) else http.send(call))
 
 
 async def _send_chunks(
@@ -173,7 +142,7 @@ async def _send_chunks(
     path: str,
     blob: Descriptor,
     *,
-    body: _Body,
+    body: UploadBody,
     location: str,
     started: Answer,
     habits: UploadHabits,
@@ -192,14 +161,14 @@ async def _send_chunks(
             headers={**_OCTETS, "Content-Length": str(length), "Content-Range": f"{first}-{first + length - 1}"},
             ok=_STORED,
         )
-        answer = await http.send_stream(call, body.take(length))
+        answer = await http.send_stream(call, body, length)
         if answer.headers.get("location"):
             location = resolve(answer.url, answer.headers["location"])
     return location
 
 
 async def _is_there_after_all(
-    http: RegistryHttp, path: str, blob: Descriptor, body: _Body, cause: RegistryError
+    http: RegistryHttp, path: str, blob: Descriptor, body: UploadBody, cause: RegistryError
 ) -> bool:
     """Ask whether the blob arrived although the last answer was lost, or told of an upload already closed."""
     lost = isinstance(cause, UnavailableError) or _UNKNOWN_UPLOAD & set(cause.error_codes)
@@ -249,7 +218,7 @@ async def _cancel(http: RegistryHttp, path: str, location: str) -> None:
     )
     with anyio.CancelScope(shield=True), anyio.move_on_after(_CANCEL_DEADLINE_S):
         try:
-            await http.send_stream(call, b"")
+            await http.send(call)
         except RegistryError:
             return
 

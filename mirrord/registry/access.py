@@ -1,0 +1,113 @@
+"""Asks a registry what a credential may do: a log-in, a look at a token, one page of tags, an upload that is cancelled.
+
+Source: distribution, docs/content/spec/auth/jwt.md for what a token says of itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import json
+
+from mirrord.errors import RegistryError
+from mirrord.oci.reference import Repository
+from mirrord.ports.access import AccessProbe
+from mirrord.registry import scopes
+from mirrord.registry.call import Call
+from mirrord.registry.gateway import HttpGateway
+from mirrord.registry.http import RegistryHttp
+from mirrord.registry.origin import resolve
+from mirrord.registry.tags import MAX_BODY
+
+_GREETED = frozenset({200, 404})
+_JWT_PARTS = 3
+
+
+class HttpAccess(AccessProbe):
+    """Asks over the clients of a gateway, so that limits and credentials are those of real work."""
+
+    def __init__(self, gateway: HttpGateway) -> None:
+        self._gateway = gateway
+
+    async def greet(self, host: str) -> str:
+        """Ask ``/v2/`` with the credential; see the port."""
+        http = self._http(host)
+        call = Call(method="GET", target="/v2/", what=f"log in to {host}", scopes=scopes.NO_SCOPE, ok=_GREETED)
+        await http.request(call)
+        return http.authorizer.scheme
+
+    async def granted(self, repository: Repository) -> frozenset[str] | None:
+        """Ask the token service for a token to push with, and read what it says; see the port."""
+        authorizer = self._http(repository.host).authorizer
+        if authorizer.scheme != "bearer":
+            return None
+        try:
+            header = await authorizer.header(scopes.push(repository.path))
+        except RegistryError:
+            return None  # some services refuse the whole request where they do not grant all of it
+        return read_granted((header or "").removeprefix("Bearer "), repository.path)
+
+    async def try_pull(self, repository: Repository) -> bool:
+        """Ask for one tag; see the port."""
+        call = Call(
+            method="GET",
+            target=f"/v2/{repository.path}/tags/list?n=1",
+            what=f"read {repository}",
+            scopes=scopes.pull(repository.path),
+            ok=frozenset({200, 404}),
+            limit=MAX_BODY,
+            headers={"Accept": "application/json"},
+        )
+        answer = await self._http(repository.host).request(call)
+        return answer.status == 200  # noqa: PLR2004 - OK
+
+    async def try_push(self, repository: Repository) -> None:
+        """Begin and cancel an upload; see the port."""
+        http, path = self._http(repository.host), repository.path
+        begin = Call(
+            method="POST",
+            target=f"/v2/{path}/blobs/uploads/",
+            what=f"start an upload to {repository}",
+            scopes=scopes.push(path),
+            ok=frozenset({202}),
+        )
+        answer = await http.request(begin)
+        location = answer.headers.get("location", "")
+        if not location:
+            return
+        cancel = Call(
+            method="DELETE",
+            target=resolve(answer.url, location),
+            what=f"cancel an upload to {repository}",
+            scopes=scopes.push(path),
+            ok=range(200, 500),
+        )
+        with contextlib.suppress(RegistryError):  # the registry removes it by itself, later
+            await http.send(cancel)
+
+    def _http(self, host: str) -> RegistryHttp:
+        return self._gateway.handle(host).http
+
+
+def read_granted(token: str, path: str) -> frozenset[str] | None:
+    """Return the actions on a repository that a token names; None if it is no token that can be read.
+
+    Nothing rests on it but what `mirrord auth check` prints: the signature is the registry's business.
+    """
+    parts = token.split(".")
+    if len(parts) != _JWT_PARTS:
+        return None
+    try:
+        payload = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return None
+    access = payload.get("access") if isinstance(payload, dict) else None
+    if not isinstance(access, list):
+        return None
+    granted: set[str] = set()
+    for entry in access:
+        if isinstance(entry, dict) and entry.get("type") == "repository" and entry.get("name") == path:
+            actions = entry.get("actions")
+            granted.update(action for action in actions if isinstance(action, str)) if isinstance(actions, list) else ()
+    return frozenset(granted | {"pull", "push", "delete"} if "*" in granted else granted)

@@ -1,0 +1,221 @@
+"""One exchange with one registry: a judged URL, headers of its own, an answer read under a cap, errors that say what.
+
+Knows no retries and no places; `registry/http.py` puts those around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from contextlib import AsyncExitStack
+from typing import NoReturn
+
+import anyio
+import httpx2
+
+from mirrord import __version__
+from mirrord.errors import AddressRefusedError, ProtocolViolationError, RateLimitedError, UnavailableError
+from mirrord.ports.clock import Clock
+from mirrord.ports.events import EventSink, RequestDone
+from mirrord.registry.breaker import Breaker
+from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, path_of
+from mirrord.registry.doors import Doors
+from mirrord.registry.errorbody import error_from_response
+from mirrord.registry.origin import Door, Ruling, Verdict, resolve
+from mirrord.registry.redact import redact_url
+from mirrord.registry.throttle import Throttle
+from mirrord.registry.tokens import Authorizer
+from mirrord.registry.unanswered import unanswered
+
+USER_AGENT = f"mirrord/{__version__}"
+MAX_REDIRECTS = 5
+READ_TIMEOUT_S = 30.0
+HOP_DEADLINE_S = 70.0
+READ_BASE_S = 30.0
+SLOWEST_BYTES_PER_S = 64 * 1024
+LONGEST_INLINE_WAIT_S = 15 * 60.0
+
+
+class Exchange:
+    """Sends single requests to one registry, and to where it points."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        doors: Doors,
+        throttle: Throttle,
+        breaker: Breaker,
+        authorizer: Authorizer,
+        clock: Clock,
+        events: EventSink,
+    ) -> None:
+        """Put the parts together; nothing is sent."""
+        self.host = host
+        self.doors = doors
+        self._throttle = throttle
+        self._breaker = breaker
+        self._authorizer = authorizer
+        self._clock = clock
+        self._events = events
+
+    async def hop(
+        self,
+        method: str,
+        ruling: Ruling,
+        headers: dict[str, str],
+        content: bytes | AsyncIterable[bytes],
+        stack: AsyncExitStack,
+        *,
+        deadline_s: float | None = HOP_DEADLINE_S,
+    ) -> httpx2.Response:
+        """Send one request and return the open answer; its end is the end of ``stack``.
+
+        The breaker counts what the registry itself did; other origins and cancelled requests say nothing about it.
+        """
+        own = self.doors.is_own(ruling)
+        if own:
+            if not self._breaker.allows():
+                raise UnavailableError(
+                    f"{self.host} keeps failing and is left alone for a moment", host=self.host, retryable=False
+                )
+            await self._throttle.turn()
+        url = ruling.url
+        started = self._clock.monotonic()
+        status = 0
+        try:
+            extensions = {"timeout": {"read": deadline_s and READ_TIMEOUT_S}}
+            request = httpx2.Request(method, url, headers=headers, content=content or None, extensions=extensions)
+            with anyio.fail_after(deadline_s):
+                response = await self.doors.transport(ruling).handle_async_request(request)
+            status = response.status_code
+        except (httpx2.TransportError, TimeoutError) as exc:
+            if own:
+                self._breaker.failed()
+            raise unanswered(self.host, method, url, exc) from exc
+        except (httpx2.InvalidURL, ValueError) as exc:
+            raise ProtocolViolationError(f"{redact_url(url)} is no URL that can be asked", host=self.host) from exc
+        finally:
+            seconds = self._clock.monotonic() - started
+            self._events.emit(RequestDone(host=self.host, method=method, status=status, seconds=seconds))
+        if own and status >= 500:  # noqa: PLR2004 - server errors
+            self._breaker.failed()
+        elif own:
+            self._breaker.succeeded()
+        stack.push_async_callback(_close, response)
+        return response
+
+    async def read(self, call: Call, response: httpx2.Response) -> Answer:
+        """Read a whole body under the call's cap; an encoded one was not asked for and is refused."""
+        body = bytearray()
+        if call.method != "HEAD":
+            if response.headers.get("content-encoding", "identity") not in ("identity", ""):
+                raise ProtocolViolationError(
+                    f"{call.what}: the answer is compressed, which was not asked for",
+                    code="CONTENT_ENCODING_UNEXPECTED",
+                    remedy="switch off compression in the proxy before the registry",
+                    **self.about(call, response.status_code),
+                )
+            try:
+                with anyio.fail_after(READ_BASE_S + call.limit / SLOWEST_BYTES_PER_S):
+                    async for piece in response.aiter_raw():
+                        body += piece
+                        if len(body) > call.limit:
+                            raise ProtocolViolationError(
+                                f"{call.what}: the answer is longer than {call.limit} bytes",
+                                code=call.too_large_code,
+                                **self.about(call, response.status_code),
+                            )
+            except (httpx2.TransportError, TimeoutError) as exc:
+                raise unanswered(self.host, call.method, str(response.request.url), exc) from exc
+        return Answer(
+            status=response.status_code,
+            headers=response.headers,
+            body=bytes(body),
+            url=str(response.request.url),
+        )
+
+    async def fail(self, call: Call, response: httpx2.Response) -> NoReturn:
+        """Raise the error that an answer stands for; one that asks to slow down pauses the whole registry."""
+        body = b""
+        if call.method != "HEAD":
+            try:
+                with anyio.move_on_after(READ_BASE_S):
+                    async for piece in response.aiter_raw():
+                        body += piece
+                        if len(body) > ERROR_BODY_CAP:
+                            break
+            except httpx2.TransportError:
+                pass  # the status decides; a broken error body says nothing more
+        error = error_from_response(
+            host=self.host,
+            method=call.method,
+            path=path_of(call.target),
+            status=response.status_code,
+            headers=response.headers,
+            body=body[:ERROR_BODY_CAP],
+            what=call.what,
+            now=self._clock.now(),
+        )
+        if isinstance(error, RateLimitedError):
+            self._note_pause(error)
+        raise error
+
+    def _note_pause(self, error: RateLimitedError) -> None:
+        if error.retry_after_s:
+            self._throttle.pause(min(error.retry_after_s, LONGEST_INLINE_WAIT_S))
+
+    async def judge(self, call: Call, target: str, door: Door) -> Ruling:
+        """Return the ruling on a path of the registry or a URL that it named; a refused one is an error."""
+        if target.startswith("/"):
+            return self.doors.own(target)
+        url = target
+        ruling = await self.doors.judge(url, door)
+        if ruling.verdict is Verdict.REFUSE:
+            raise AddressRefusedError(
+                f"{call.what}: the registry names {redact_url(url)}, which is not followed: {ruling.reason}",
+                code=ruling.code,
+                remedy=f'if that host belongs to the registry, list it under registries."{self.host}".auth_hosts'
+                if door is Door.REALM
+                else "",
+                **self.about(call, None),
+            )
+        return ruling
+
+    async def headers(self, call: Call, ruling: Ruling) -> dict[str, str]:
+        """Return the headers of one hop, the credential among them only where the ruling allows it."""
+        headers = self.plain_headers(call)
+        if call.credential and ruling.verdict is Verdict.FOLLOW_WITH_CREDENTIAL:
+            authorization = await self._authorizer.header(call.scopes)
+            if authorization is not None:
+                headers["Authorization"] = authorization
+        return headers
+
+    @staticmethod
+    def plain_headers(call: Call) -> dict[str, str]:
+        """Return the headers of a hop that carries no credential of the registry."""
+        return {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **call.headers}
+
+    def location(self, call: Call, response: httpx2.Response, url: str) -> str:
+        """Return the URL that a redirect points to; still to be judged."""
+        location = response.headers.get("location", "")
+        if not location:
+            raise ProtocolViolationError(
+                f"{call.what}: a redirect without Location", **self.about(call, response.status_code)
+            )
+        return resolve(url, location)
+
+    def too_many_redirects(self, call: Call) -> ProtocolViolationError:
+        """Return the error for a chain of redirects without an end."""
+        return ProtocolViolationError(
+            f"{call.what}: more than {MAX_REDIRECTS} redirects", code="REDIRECT_LOOP", **self.about(call, None)
+        )
+
+    def about(self, call: Call, status: int | None) -> About:
+        """Return the fields that tell which request an error is about."""
+        return About(host=self.host, method=call.method, path=path_of(call.target), status=status)
+
+
+async def _close(response: httpx2.Response) -> None:
+    """Close an answer even when the task is being cancelled, so that its connection is not leaked."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(5):
+        await response.aclose()
