@@ -99,5 +99,6 @@ class Doors:
         literal = host_literal(host)
         if literal is not None:
             return is_inside(literal)
-        addresses = await self._resolver(host)
-        return any(is_inside(ipaddress.ip_address(address.partition("%")[0])) for address in addresses)
+        # All of them: one private address slipped into a public name's answers must not open the way inside.
+        addresses = [ipaddress.ip_address(address.partition("%")[0]) for address in await self._resolver(host)]
+        return bool(addresses) and all(is_inside(address) for address in addresses)

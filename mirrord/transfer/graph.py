@@ -16,6 +16,8 @@ from mirrord.ports.registry import RepositoryReader
 from mirrord.transfer.side import each
 
 FETCHES_AT_ONCE = 8
+MAX_METADATA = 32 * 1024 * 1024
+"""Bytes of all manifests of one image together: 5,000 manifests of the largest size would not fit into memory."""
 MAX_ATTACHMENTS = 1_000
 
 
@@ -64,6 +66,11 @@ class ManifestCache:
                 )
             level = await self._get_all(list(wanted))
             found |= {manifest.descriptor.digest: manifest for manifest in level}
+            if sum(len(manifest.raw) for manifest in found.values()) > MAX_METADATA:
+                raise InvalidManifestError(
+                    f"the manifests of {root.descriptor.digest} have more than {MAX_METADATA} bytes",
+                    code="GRAPH_TOO_LARGE",
+                )
         else:
             raise InvalidManifestError(
                 f"the index {root.descriptor.digest} nests deeper than {MAX_DEPTH} levels", code="GRAPH_TOO_DEEP"
