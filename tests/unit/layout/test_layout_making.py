@@ -66,7 +66,7 @@ async def test_layout_may_be_named_relative_to_where_mirrord_runs(
 async def test_layout_needs_neither_a_home_nor_a_directory_for_temporary_files(
     layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setenv("TMPDIR", "/no/such/directory")
 
     await write_image(writer_of(layout), build_image(), "latest")
