@@ -9,6 +9,7 @@ from mirrord.config.finding import Finding
 from mirrord.config.flows import Flow
 from mirrord.config.tagsets import Meeting, meeting
 from mirrord.oci.reference import Location
+from mirrord.planning.select import name_candidates
 
 _MOST_FINDINGS = 20
 """Most findings for one target: a hundred rules that all write one repository are one mistake."""
@@ -43,8 +44,9 @@ def _collapses(flow: Flow) -> Iterator[Finding]:
         yield Finding(flow.path, "RULE_CONFLICT", message)
     if flow.tags.fixed is None or source.tag is not None or source.digest is not None:
         return
-    read = flow.rule.rule.tags.literal_tags
-    if (read is None and flow.tags.fixed) or len(set(flow.tags.fixed)) < len(flow.tags.fixed):
+    tags = flow.rule.rule.tags
+    read = name_candidates(tags, tags.literal_tags) if tags.literal_tags is not None else None
+    if flow.tags.fixed and (read is None or len(flow.tags.fixed) < len(read)):
         message = f'several tags would be written to the tag "{flow.tags.fixed[0]}"; add {{tag}}'
         yield Finding(flow.path, "RULE_CONFLICT", message)
 
@@ -54,9 +56,10 @@ def _within(group: list[Flow], *, certain: bool) -> Iterator[Finding]:
     found = 0
     written: dict[str, Flow] = {}
     open_flows: list[Flow] = []
-    for flow in group:
-        others = [written[name] for name in flow.tags.fixed or () if name in written]
-        for other in (*others, *open_flows):
+    for number, flow in enumerate(group):
+        # Of the flows with known tags, those alone that have one of ours: thousands may share a repository.
+        known = [written[name] for name in flow.tags.fixed or () if name in written]
+        for other in group[:number] if flow.tags.fixed is None else (*known, *open_flows):
             answer = _meet(flow, other)
             if answer is Meeting.NEVER:
                 continue
@@ -73,7 +76,9 @@ def _within(group: list[Flow], *, certain: bool) -> Iterator[Finding]:
 
 
 def _meet(flow: Flow, other: Flow) -> Meeting:
-    return Meeting.NEVER if flow.content == other.content else meeting(flow.tags, other.tags)
+    if flow.rule is not other.rule and flow.content == other.content:
+        return Meeting.NEVER  # the same image comes either way
+    return meeting(flow.tags, other.tags)
 
 
 def _conflict(flow: Flow, other: Flow, *, is_warning: bool) -> Finding:

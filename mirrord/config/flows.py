@@ -57,7 +57,7 @@ class Flow:
         rule = self.rule.rule
         source = rule.source
         place = source.location or (source.host, str(source.repositories.pattern) if source.repositories else "")
-        return (place, source.tag, source.digest, rule.platforms, self.tags.before, self.tags.after)
+        return (place, source.tag, source.digest, rule.platforms, self.tags.pieces)
 
 
 def sample_sources(source: Source) -> tuple[Location, ...]:

@@ -31,7 +31,7 @@ def interpolate(text: str, environment: Mapping[str, str]) -> str:
 
 def escape(text: str) -> str:
     """Return the text that `interpolate` turns into ``text``, whatever the environment."""
-    return re.sub(r"\$(?=[${(])", "$$$$", text)
+    return re.sub(r"\$(?=[${(])", "$$", text)
 
 
 def _replacement(match: re.Match[str], environment: Mapping[str, str]) -> str:

@@ -4,49 +4,92 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from mirrord.config.finding import Finding
-from mirrord.config.flows import Flow, reads
+from mirrord.config.flows import Flow, reads, sample_sources
 from mirrord.config.rules import ReadRule
 from mirrord.config.tagsets import Meeting, TagSet, meeting
+from mirrord.errors import InvalidReferenceError
 from mirrord.oci.reference import Location
 
 
 def find_loops(rules: Sequence[ReadRule], flows: Sequence[Flow]) -> Iterator[Finding]:
     """Yield one finding for each circle of rules in which each surely reads what the one before it writes."""
-    readers = _Readers(rules)
-    feeds: dict[int, list[tuple[int, Flow]]] = defaultdict(list)
-    for flow in flows:
-        for reader in readers.of(flow):
-            feeds[flow.rule.index].append((reader.index, flow))
-    names = {rule.index: rule.rule.name for rule in rules}
-    done: set[int] = set()
+    walk = _Walk(rules, flows)
+    told: set[frozenset[int]] = set()
     for rule in rules:
-        for circle in _circles(rule.index, feeds, done):
-            yield _finding(circle, names)
+        for location in sample_sources(rule.rule.source):
+            for circle in walk.circles(_Stop(rule, location)):
+                members = frozenset(flow.rule.index for flow in circle)
+                if members not in told:
+                    told.add(members)
+                    yield _finding(circle)
 
 
-class _Readers:
-    """Finds the rules that read what a flow writes, without comparing each with each."""
+class _Stop(NamedTuple):
+    """A rule that reads one location: where the walk stands."""
 
-    def __init__(self, rules: Sequence[ReadRule]) -> None:
+    rule: ReadRule
+    location: Location
+
+    @property
+    def key(self) -> tuple[int, Location]:
+        return (self.rule.index, self.location)
+
+
+class _Walk:
+    """Follows images from rule to rule. Every stop is left once, so that the work grows with the file alone."""
+
+    def __init__(self, rules: Sequence[ReadRule], flows: Sequence[Flow]) -> None:
+        self._flows: dict[int, list[Flow]] = defaultdict(list)
         self._exact: dict[Location, list[ReadRule]] = defaultdict(list)
         self._patterns: dict[str, list[ReadRule]] = defaultdict(list)
+        self._done: set[tuple[int, Location]] = set()
+        for flow in flows:
+            self._flows[flow.rule.index].append(flow)
         for rule in rules:
-            source = rule.rule.source
-            if source.location is not None:
-                self._exact[source.location].append(rule)
+            if rule.rule.source.location is not None:
+                self._exact[rule.rule.source.location].append(rule)
             else:
-                self._patterns[source.host].append(rule)
+                self._patterns[rule.rule.source.host].append(rule)
 
-    def of(self, flow: Flow) -> Iterator[ReadRule]:
-        seen: set[int] = set()
-        for location in flow.locations:
-            candidates = self._exact.get(location, []) if flow.location is not None else []
-            for rule in (*candidates, *self._patterns.get(location.host, [])):
-                if rule.index not in seen and reads(rule.rule, location) and _takes(rule, flow):
-                    seen.add(rule.index)
-                    yield rule
+    def circles(self, start: _Stop) -> Iterator[list[Flow]]:
+        """Yield the circles that a walk from ``start`` closes: the flows from a rule back to it."""
+        if start.key in self._done:
+            return
+        way: list[Flow] = []
+        stops = [start]
+        steps = [self._steps(start)]
+        on_way = {start.rule.index: 0}
+        while steps:
+            step = next(steps[-1], None)
+            if step is None:
+                steps.pop()
+                left = stops.pop()
+                self._done.add(left.key)
+                del on_way[left.rule.index]
+                del way[-1:]
+                continue
+            flow, following = step
+            if following.rule.index in on_way:
+                yield [*way[on_way[following.rule.index] :], flow]
+            elif following.key not in self._done:
+                on_way[following.rule.index] = len(stops)
+                way.append(flow)
+                stops.append(following)
+                steps.append(self._steps(following))
+
+    def _steps(self, stop: _Stop) -> Iterator[tuple[Flow, _Stop]]:
+        """Yield where the images of a stop go, with the rules that read them there."""
+        for flow in self._flows[stop.rule.index]:
+            try:
+                location = flow.template.location(stop.location)
+            except InvalidReferenceError:
+                continue  # told by another check where it is sure, and no image goes there
+            for reader in (*self._exact.get(location, ()), *self._patterns.get(location.host, ())):
+                if reads(reader.rule, location) and _takes(reader, flow):
+                    yield flow, _Stop(reader, location)
 
 
 def _takes(reader: ReadRule, flow: Flow) -> bool:
@@ -54,43 +97,14 @@ def _takes(reader: ReadRule, flow: Flow) -> bool:
     if source.digest is not None:
         # What is read by digest cannot change; only writing it onto itself is a circle.
         return flow.rule is reader and flow.tags.fixed == ()
-    own = TagSet.of_source(source, reader.rule.tags)
-    return meeting(flow.tags, own) is Meeting.SURELY
+    return meeting(flow.tags, TagSet.of_source(source, reader.rule.tags)) is Meeting.SURELY
 
 
-def _circles(start: int, feeds: dict[int, list[tuple[int, Flow]]], done: set[int]) -> Iterator[list[Flow]]:
-    """Yield the circles that a walk from ``start`` closes; ``done`` holds the rules that no walk need see again."""
-    if start in done:
-        return
-    on_way = {start: 0}
-    way: list[Flow] = []
-    stack = [iter(feeds.get(start, []))]
-    rules = [start]
-    while stack:
-        step = next(stack[-1], None)
-        if step is None:
-            stack.pop()
-            left = rules.pop()
-            done.add(left)
-            del on_way[left]
-            if way:
-                way.pop()
-            continue
-        following, flow = step
-        if following in on_way:
-            yield [*way[on_way[following] :], flow]
-        elif following not in done:
-            on_way[following] = len(rules)
-            rules.append(following)
-            way.append(flow)
-            stack.append(iter(feeds.get(following, [])))
-
-
-def _finding(circle: list[Flow], names: dict[int, str]) -> Finding:
+def _finding(circle: list[Flow]) -> Finding:
     first = circle[0]
     if len(circle) == 1:
         message = f'the rule writes where it reads: "{first.template}" is, or becomes, a source of the same rule'
     else:
-        chain = " -> ".join([*(names[flow.rule.index] for flow in circle), names[first.rule.index]])
+        chain = " -> ".join(flow.rule.rule.name for flow in (*circle, first))
         message = f"the rules feed each other in a circle: {chain}"
     return Finding(first.path, "RULE_LOOP", message)

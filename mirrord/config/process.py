@@ -110,7 +110,12 @@ class ProcessSettings(BaseSettings):
     """Settings of the process. An empty variable is the same as none."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=False,
+        hide_input_in_errors=True,
     )
 
     config: str | None = Field(default=None, description="The configuration file; the flag -c goes before it.")

@@ -87,13 +87,15 @@ def _read_file(path: str) -> bytes:
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "the path is not valid"
         raise CredentialError(f"{shown} cannot be opened: {reason}", code="SECRET_FILE_UNREADABLE") from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise CredentialError(f"{shown} is no regular file", code="SECRET_FILE_UNREADABLE")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
-        except OSError as exc:
-            raise CredentialError(f"{shown} cannot be read: {exc.strerror}", code="SECRET_FILE_UNREADABLE") from None
+    except OSError as exc:
+        raise CredentialError(f"{shown} cannot be read: {exc.strerror}", code="SECRET_FILE_UNREADABLE") from None
+    finally:
+        os.close(descriptor)
 
 
 def _as_text(content: bytes, where: str, code: str) -> str:

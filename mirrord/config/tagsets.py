@@ -43,20 +43,21 @@ class _Family:
 
 @dataclass(frozen=True, slots=True)
 class TagSet:
-    """What a selector takes, with ``before`` and ``after`` put around each tag; ``fixed`` means just these tags."""
+    """What a selector takes, each tag put between ``pieces`` of text; or with ``fixed`` just these tags.
+
+    There are two pieces for a tag that appears once, ``hub-`` and an empty one for ``hub-{tag}``, and one more for
+    each time that it is repeated.
+    """
 
     selector: TagSelector = field(default_factory=TagSelector)
-    before: str = ""
-    after: str = ""
+    pieces: tuple[str, ...] = ("", "")
     fixed: tuple[str, ...] | None = None
 
     @classmethod
     def of_source(cls, source: Source, selector: TagSelector) -> TagSet:
-        """Return the tags that a rule reads."""
+        """Return the tags that a rule reads, unless it reads by digest alone."""
         if source.tag is not None:
             return cls(fixed=(source.tag.name,))
-        if source.digest is not None:
-            return cls(fixed=())
         return cls(selector)
 
     @classmethod
@@ -71,21 +72,36 @@ class TagSet:
             return cls(fixed=(tag.name,) if tag else ())
         literals = selector.literal_tags
         if literals is not None:
-            kept = (tag for tag in literals if not any(pattern.matches(tag) for pattern in selector.exclude))
-            written = (template.tag(tag, sample) for tag in kept)
-            return cls(fixed=tuple(tag.name for tag in written if tag is not None))
+            written = (template.tag(tag, sample) for tag in name_candidates(selector, literals))
+            return cls(fixed=tuple(dict.fromkeys(tag.name for tag in written if tag is not None)))
         probe = template.tag(Tag(_PROBE), sample)
         assert probe is not None
-        before, found, after = probe.name.partition(_PROBE)
-        return cls(selector, before, after) if found else cls(fixed=(probe.name,))
+        pieces = tuple(probe.name.split(_PROBE))
+        return cls(selector, pieces) if len(pieces) > 1 else cls(fixed=(probe.name,))
+
+    @property
+    def before(self) -> str:
+        """What every tag begins with."""
+        return self.pieces[0]
+
+    @property
+    def after(self) -> str:
+        """What every tag ends with."""
+        return self.pieces[-1]
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the source's tag appears more than once, so that not everything between is a tag of the set."""
+        return len(self.pieces) > 2  # noqa: PLR2004 - text before and after
 
     def takes(self, name: str) -> bool:
         """Say whether ``name`` is in the set, were it a tag of the source."""
         if self.fixed is not None:
             return name in self.fixed
-        if not name.startswith(self.before) or not name.endswith(self.after):
+        length = (len(name) - sum(map(len, self.pieces))) // (len(self.pieces) - 1)
+        inner = name[len(self.before) : len(self.before) + max(length, 0)]
+        if inner.join(self.pieces) != name:
             return False
-        inner = name[len(self.before) : len(name) - len(self.after)]
         try:
             return bool(name_candidates(self.selector, (Tag.parse(inner),)))
         except InvalidReferenceError:
@@ -97,7 +113,7 @@ class TagSet:
             yield from (_Family(name, exact=True) for name in self.fixed)
             return
         if not self.selector.include and self.selector.semver is None:
-            yield _Family(self.before, self.after)
+            yield _Family(self.before, self.after, opaque=self.repeats)
         for pattern in self.selector.include:
             yield self._family(pattern)
         if self.selector.semver is not None:
@@ -112,7 +128,7 @@ class TagSet:
         first = min(text.find(wildcard) for wildcard in "*?[" if wildcard in text)
         tail = text[max(text.rfind(wildcard) for wildcard in "*?]") + 1 :]
         plain = set(text[first : len(text) - len(tail)]) == {"*"}
-        return _Family(self.before + text[:first], tail + self.after, opaque=not plain, text=text)
+        return _Family(self.before + text[:first], tail + self.after, opaque=self.repeats or not plain, text=text)
 
 
 def meeting(one: TagSet, other: TagSet) -> Meeting:
@@ -135,7 +151,7 @@ def _meeting(a: _Family, b: _Family, one: TagSet, other: TagSet) -> Meeting:
     suffix = _nested(a.suffix, b.suffix, str.endswith)
     if prefix is None or suffix is None:
         return Meeting.NEVER
-    same_words = (one.before, one.after) == (other.before, other.after)
+    same_words = one.pieces == other.pieces
     if same_words and (_excludes(one, b) or _excludes(other, a)):
         return Meeting.NEVER
     candidates = (f"{prefix}{filling}{suffix}" for filling in _FILLINGS)
