@@ -16,6 +16,9 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from mirrord import __version__
+from mirrord.cli.auth import auth
+from mirrord.cli.config import config
+from mirrord.cli.delete import delete
 from mirrord.cli.failures import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -28,9 +31,12 @@ from mirrord.cli.failures import (
     show_traceback,
     unwrap,
 )
+from mirrord.cli.inspect import inspect
 from mirrord.cli.output import Output
 from mirrord.cli.plan import plan
+from mirrord.cli.repositories import repositories
 from mirrord.cli.sync import sync
+from mirrord.cli.tags import tags
 from mirrord.cli.usage import check_arguments, usage_error, wants_detail, wants_json, wants_traceback
 from mirrord.cli.version import version
 from mirrord.errors import MirrordError
@@ -75,6 +81,12 @@ def make_app() -> typer.Typer:
     app.callback()(_options)
     app.command("sync", rich_help_panel=MIRROR)(sync)
     app.command("plan", rich_help_panel=MIRROR)(plan)
+    app.command("tags", rich_help_panel=LOOK)(tags)
+    app.command("repositories", rich_help_panel=LOOK)(repositories)
+    app.command("inspect", rich_help_panel=LOOK)(inspect)
+    app.command("delete", rich_help_panel=CHANGE)(delete)
+    app.add_typer(config, name="config", rich_help_panel=SETUP)
+    app.add_typer(auth, name="auth", rich_help_panel=SETUP)
     app.command("version", rich_help_panel=SETUP)(version)
     return app
 

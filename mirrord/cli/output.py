@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING
 
 from mirrord.cli.options import Colour
@@ -56,14 +56,25 @@ class Output:
         self._write(json.dumps({"schema_version": SCHEMA_VERSION, **result}, separators=(",", ":")) + "\n")
 
     def raw(self, text: str) -> None:
-        """Write text that is a result in itself, such as a schema or a manifest."""
+        """Write text that is a result in itself, such as a schema."""
         self._write(text)
 
+    def binary(self, content: bytes) -> None:
+        """Write bytes that are a result in themselves, such as a manifest, unchanged."""
+        buffer = getattr(self._stream, "buffer", None)
+        if buffer is None:  # a stream of text alone
+            self._write(content.decode("utf-8", "replace"))
+        else:
+            self._guarded(lambda: buffer.write(content))
+
     def _write(self, text: str) -> None:
+        self._guarded(lambda: self._stream.write(text))
+
+    def _guarded(self, write: Callable[[], object]) -> None:
         if not self._open:
             return
         try:
-            self._stream.write(text)
+            write()
             self._stream.flush()
         except BrokenPipeError:
             self._close()

@@ -28,9 +28,10 @@ class ImagesPlanned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFinished:
-    """An image is settled on one target."""
+    """An image is settled on one target. Where it was not ``carried_out``, a look was enough to settle it."""
 
     result: UnitResult
+    carried_out: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

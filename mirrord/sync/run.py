@@ -74,6 +74,21 @@ class Run:
         for run in self.rules:
             self._conclude(run, run.planned, Outcome.SKIPPED, None, reason)
 
+    def fail(self, group: Sequence[Planned], error: Exception) -> None:
+        """Settle the images of ``group`` as failed, as far as they are not settled yet."""
+        problem = describe(unwrap(error))
+        for planned in group:
+            run = self._by_rule[planned.rule.name]
+            self._conclude(run, [planned], Outcome.FAILED, problem)
+            if not planned.plan.changes:
+                image = f"{planned.plan.source}@{planned.plan.root.digest}"
+                run.warnings.append(f"{image}: whether attachments came later is not known: {problem}")
+
+    def groups(self) -> list[list[Planned]]:
+        """Return what needs work after `look`, in the order in which `carry_out` takes it, host after host."""
+        lanes = [group_plans([run.planned for run in runs]) for runs in self._lanes()]
+        return list(chain.from_iterable(lanes))
+
     async def carry_out(self, executor: Executor) -> None:
         """Look at all rules and copy what is needed. Rules of one source host share reads; hosts don't wait."""
 
@@ -132,7 +147,7 @@ class Run:
         run.warnings += [*choice.warnings, *looks.warnings]
         run.planned += plans
         for result in chain(looks.settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
-            self._settle(run, result)
+            self._settle(run, result, carried_out=False)
         units = sum(len(planned.plan.changes) for planned in plans)
         self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=units))
 
@@ -159,23 +174,17 @@ class Run:
 
         return await each(plans, guarded, LOOKS_AT_ONCE) if plans else []
 
-    def _settle(self, run: RuleRun, result: UnitResult) -> None:
+    def _settle(self, run: RuleRun, result: UnitResult, *, carried_out: bool = True) -> None:
         run.results.append(result)
         run.settled.update((result.source, result.target, pair) for pair in result.tags)
-        self._context.events.emit(UnitFinished(result=result))
+        self._context.events.emit(UnitFinished(result=result, carried_out=carried_out))
 
     async def _copy(self, group: Sequence[Planned], executor: Executor) -> None:
         """Copy one image for all rules and targets that want it; never raises for what goes wrong with the image."""
         try:
             await self._carry(group, executor)
         except Exception as exc:  # noqa: BLE001 - whatever one image meets, the others are copied
-            problem = describe(unwrap(exc))
-            for planned in group:
-                run = self._by_rule[planned.rule.name]
-                self._conclude(run, [planned], Outcome.FAILED, problem)
-                if not planned.plan.changes:
-                    image = f"{planned.plan.source}@{planned.plan.root.digest}"
-                    run.warnings.append(f"{image}: whether attachments came later is not known: {problem}")
+            self.fail(group, exc)
 
     async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
         job = await prepare(self._context, group)

@@ -1,0 +1,46 @@
+"""What is checked before a run begins: that each registry's settings can be used at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mirrord.oci.reference import LAYOUT_SCHEME, LayoutDirectory
+from mirrord.planning.rule import Rule
+from mirrord.ports.settings import RegistrySettings, SecretReader, TlsSettings
+
+if TYPE_CHECKING:
+    from mirrord.app import App
+
+
+async def check_registries(app: App, rules: Sequence[Rule], read_secret: SecretReader) -> None:
+    """See that the registries of ``rules`` could be asked; no request is made.
+
+    Raises:
+        UsageError: the provider or the proxy of a registry is not usable.
+        StartupError: a secret cannot be read, or a certificate cannot be used.
+    """
+    for host in hosts_of(rules):
+        app.registries.handle(host)
+        await _check(app.registries.settings(host), read_secret)
+
+
+def hosts_of(rules: Sequence[Rule]) -> list[str]:
+    """Return the registries that rules read and write, sorted; layout directories are none."""
+    layouts = {rule.source.host for rule in rules if isinstance(rule.source.location, LayoutDirectory)}
+    hosts = {rule.source.host for rule in rules} - layouts
+    hosts |= {
+        template.host for rule in rules for template in rule.targets if not template.text.startswith(LAYOUT_SCHEME)
+    }
+    return sorted(hosts)
+
+
+async def _check(settings: RegistrySettings, read_secret: SecretReader) -> None:
+    if settings.password is not None:
+        await read_secret(settings.password)
+    if settings.tls != TlsSettings():
+        import anyio.to_thread
+
+        from mirrord.registry.tls import make_ssl_context
+
+        await anyio.to_thread.run_sync(make_ssl_context, settings.tls)
