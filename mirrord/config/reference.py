@@ -30,7 +30,7 @@ its first line makes editors complete and check the keys by
 - **Secrets** never stand in the file. They are read when they are needed, so a rotated one needs no restart.
 - **Relative paths** of secrets and certificates begin at the configuration file's directory; those of `oci:DIRECTORY`
   at the working directory, as on the command line.
-- **Limits**: 16 MiB, 50 levels, a million values with aliases followed, 20,000 rules.
+- **Limits**: 16 MiB, 50 levels, 500,000 values with aliases followed, 20,000 rules.
 
 A registry that needs no settings needs no entry. `docker.io` and its aliases are one registry and have one entry.
 
