@@ -18,7 +18,7 @@ from mirrord.errors import ConfigError, ConfigProblem, quote
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 50
 MAX_VALUES = 500_000
-"""Most values of a file after its aliases are followed; 20,000 rules with every key of the example have as many."""
+"""Most values of a file after its aliases are followed; that is 25 for each of 20,000 rules."""
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TEXT_TAGS = frozenset({"!", "tag:yaml.org,2002:str"})
