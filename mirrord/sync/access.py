@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from mirrord.errors import MirrordError, UnauthorizedError
+from mirrord.errors import CredentialError, DeniedError, MirrordError, UnauthorizedError
 from mirrord.oci.reference import LAYOUT_SCHEME, Repository
 from mirrord.planning.report import Problem
 from mirrord.planning.rule import Rule
@@ -49,7 +49,8 @@ class RepositoryAccess:
 class RegistryAccess:
     """What holds for one registry. ``origin`` says where its credential was found; empty: it is used anonymously.
 
-    ``accepted`` is UNKNOWN for an anonymous registry that does not let one log in without a credential.
+    ``accepted`` is UNKNOWN for a registry that could not be reached, and for one that is used anonymously and does not
+    let one log in without a credential.
     """
 
     host: str
@@ -163,11 +164,12 @@ async def _check_registry(
                 raise
             # Without a credential some registries give tokens for a public repository only, not for a log-in.
     except MirrordError as exc:
+        refused = isinstance(exc, UnauthorizedError | DeniedError | CredentialError)
         return RegistryAccess(
             host=host,
             origin=origin,
             username=username,
-            accepted=Right.NO,
+            accepted=Right.NO if refused else Right.UNKNOWN,
             problem=Problem.of(exc),
             warnings=warnings,
         )
