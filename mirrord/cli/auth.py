@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirrord.cli.failures import EXIT_FAILED, EXIT_STARTUP
 from mirrord.cli.options import Colour, ColourOption, ConfigOption, OutputFormat, OutputOption
 from mirrord.cli.output import Output
 from mirrord.cli.session import load, run_async
+from mirrord.planning.report import EXIT_FAILED, EXIT_STARTUP
 
 if TYPE_CHECKING:
     from mirrord.app import App

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mirrord.cli.failures import EXIT_REFUSED
 from mirrord.cli.options import Colour, ColourOption, ConfigOption, OutputFormat, OutputOption
 from mirrord.cli.output import Output
 from mirrord.cli.reach import PlainHttpOption, reach
 from mirrord.cli.units import count_text
+from mirrord.planning.report import EXIT_REFUSED
 
 if TYPE_CHECKING:
     from mirrord.app import App

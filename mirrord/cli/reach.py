@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from mirrord.cli.session import load_optional, run_async
-from mirrord.errors import RegistryError
 
 if TYPE_CHECKING:
     from mirrord.app import App
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from mirrord.ports.settings import RegistrySettings
 
 T = TypeVar("T")
-
-PLAIN_HTTP_REFUSED = "PLAIN_HTTP_NOT_ALLOWED"
 
 PlainHttpOption = Annotated[
     list[str] | None,
@@ -47,12 +44,7 @@ def reach(
         InterruptedRunError: a signal came.
         Exception: what ``body`` raised.
     """
-    try:
-        return run_async(body, settings=registry_settings(config, plain_http), events=events)
-    except RegistryError as exc:
-        if exc.code == PLAIN_HTTP_REFUSED:
-            exc.remedy = plain_http_remedy(exc.host)
-        raise
+    return run_async(body, settings=registry_settings(config, plain_http), events=events)
 
 
 def registry_settings(config: str | None, plain_http: Sequence[str] | None) -> dict[str, RegistrySettings]:
@@ -71,11 +63,3 @@ def registry_settings(config: str | None, plain_http: Sequence[str] | None) -> d
     for host in hosts:
         settings[host] = replace(settings.get(host) or RegistrySettings(host=host), plain_http=True)
     return settings
-
-
-def plain_http_remedy(host: str) -> str:
-    """Return what to do about a registry that does not speak TLS."""
-    return (
-        f'if that is what you want, give --plain-http {host}, or set plain_http: true for "{host}" under registries '
-        "in a configuration file (-c FILE)"
-    )

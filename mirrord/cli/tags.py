@@ -41,7 +41,8 @@ def tags(
 ) -> None:
     """List the tags of a repository, and what filters take.
 
-    With filters it shows which tags are in, which are out, and by which filter. The filters are those of a rule, in the words of the configuration file.
+    With filters it shows which tags are in, which are out, and by which filter. The filters are those of a rule, in
+    the words of the configuration file.
     """
     from mirrord.oci.reference import Reference
     from mirrord.sync.tags import list_tags

@@ -29,7 +29,8 @@ def unanswered(host: str, method: str, url: str, exc: httpx2.TransportError | Ti
             return UnavailableError(
                 f"{place}: the registry does not speak TLS there",
                 code="PLAIN_HTTP_NOT_ALLOWED",
-                remedy=f'set plain_http: true for "{host}" under registries, if that is what you want',
+                remedy=f'if that is what you want, set plain_http: true for "{host}" under registries; commands about '
+                f"single images and repositories take --plain-http {host}",
                 retryable=False,
                 **about,
             )

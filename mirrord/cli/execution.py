@@ -1,0 +1,135 @@
+"""Carries out rules once, with progress on stderr and the report on stdout."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirrord.cli.failures import InterruptedRunError, as_error, complain, explain
+from mirrord.cli.options import Colour, RunOutput
+from mirrord.cli.output import Output
+from mirrord.cli.session import run_async
+
+if TYPE_CHECKING:
+    from mirrord.app import App
+    from mirrord.planning.report import RunReport
+    from mirrord.planning.rule import Rule
+    from mirrord.ports.settings import RegistrySettings
+    from mirrord.sync.run import Run
+
+INTERRUPTED = "interrupted"
+
+
+def execute(
+    rules: Sequence[Rule],
+    settings: Mapping[str, RegistrySettings],
+    *,
+    output: RunOutput,
+    progress: bool,
+    color: Colour,
+) -> int:
+    """Carry out rules once; return the exit code.
+
+    Args:
+        rules: what to mirror.
+        settings: what is set for registries, by host.
+        output: how the report is written.
+        progress: whether to show progress.
+        color: when to use colours.
+
+    Raises:
+        StartupError: a secret or certificate cannot be used; nothing was attempted.
+        UsageError: neither can a provider or proxy.
+    """
+    from mirrord.cli.preflight import check_registries
+    from mirrord.cli.progress import make_progress
+    from mirrord.cli.stream import ImageStream
+    from mirrord.config.secrets import ConfiguredSecrets
+    from mirrord.planning.report import EXIT_FAILED
+
+    out = Output(colour=color)
+    shown = make_progress(wanted=progress, colour=color, environment=os.environ)
+    stream = ImageStream(out, shown) if output is RunOutput.NDJSON else None
+    execution = _Execution(rules)
+
+    async def body(app: App) -> None:
+        await check_registries(app, rules, ConfiguredSecrets(os.environ))
+        await execution.carry_out(app)
+
+    forced: int | None = None
+    try:
+        with shown:
+            run_async(body, settings=settings, events=stream or shown)
+    except InterruptedRunError as exc:
+        forced = exc.exit_code
+    except Exception as exc:
+        if not execution.begun:
+            raise
+        complain(explain(as_error(exc)))
+        forced = EXIT_FAILED
+    report = execution.report(interrupted=forced is not None)
+    code = execution.exit_code() if forced is None else forced
+    _write(report, code, output, out)
+    if stream is not None and stream.failure is not None:
+        raise stream.failure
+    return code
+
+
+def _write(report: RunReport, code: int, output: RunOutput, out: Output) -> None:
+    from mirrord.cli.runjson import run_json, summary_json
+
+    if output is RunOutput.JSON:
+        out.json(run_json(report, code))
+    elif output is RunOutput.NDJSON:
+        out.json_line({"type": "summary", **summary_json(report, code)})
+    else:
+        from mirrord.cli.runreport import run_lines
+
+        out.text(*run_lines(report))
+
+
+class _Execution:
+    """One run of rules, of which a report can be made however it ends."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._started = datetime.now(UTC)
+        self._app: App | None = None
+        self._run: Run | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether any work was done that a report has to tell of."""
+        return self._run is not None
+
+    async def carry_out(self, app: App) -> None:
+        """Carry out the rules."""
+        from mirrord.sync.run import Run
+
+        self._app = app
+        self._run = Run(app.context, self._rules)
+        await self._run.carry_out(app.executor())
+
+    def report(self, *, interrupted: bool) -> RunReport:
+        """Return the report; what an interruption left undone counts as skipped."""
+        from mirrord.planning.report import RuleReport, RunReport, TrafficReport
+
+        if self._run is not None and interrupted:
+            self._run.conclude(INTERRUPTED)
+        rules = [run.report() for run in self._run.rules] if self._run is not None else []
+        return RunReport(
+            started=self._started,
+            finished=datetime.now(UTC),
+            dry_run=False,
+            rules=tuple(rules or [RuleReport(rule=rule.name) for rule in self._rules]),
+            traffic=self._app.cost() if self._app is not None else TrafficReport(),
+            interrupted=interrupted,
+        )
+
+    def exit_code(self) -> int:
+        """Return the exit code of a run that came to its end."""
+        from mirrord.cli.verdict import run_exit_code
+
+        return run_exit_code([run.report() for run in self._run.rules] if self._run is not None else [])
