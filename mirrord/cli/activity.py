@@ -53,7 +53,10 @@ class Transfer:
 
 @dataclass(slots=True)
 class Activity:
-    """Figures of a run. Written by the event loop, read by the thread that draws: every field is read as it stands."""
+    """Figures of a run; ``planned`` and ``done`` are images that need work, counted once a tag and target.
+
+    Written by the event loop, read by the thread that draws: every field is read as it stands.
+    """
 
     now: Callable[[], float]
     started: float = 0.0
@@ -61,22 +64,17 @@ class Activity:
     images_seen: int = 0
     planned: int = 0
     read_bytes: int = 0
+    done: int = 0
     failed: int = 0
     transfers: dict[int, Transfer] = field(default_factory=dict)
-    finished: set[object] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.started = self.now()
 
     @property
-    def done(self) -> int:
-        """How many images (each once a target) were worked on to their end."""
-        return len(self.finished)
-
-    @property
     def total(self) -> int:
-        """How many images (each once a target) are known to need work so far."""
-        return max(self.planned, len(self.finished))
+        """How many images (tags on targets) are known to need work so far."""
+        return max(self.planned, self.done)
 
     @property
     def elapsed_s(self) -> float:
@@ -90,14 +88,13 @@ class Activity:
                 self.rules += 1
             case ImagesPlanned():
                 self.images_seen += event.images
-                self.planned += event.units
+                self.planned += event.tags
             case UnitFinished():
                 result = event.result
                 if result.outcome is Outcome.FAILED:
                     self.failed += len(result.tags)
                 if event.carried_out and result.outcome is not Outcome.SKIPPED:
-                    # One image can end in two results: a failure may leave some of its tags behind.
-                    self.finished.add((result.rule, result.source, result.target, result.digest))
+                    self.done += len(result.tags)
             case BlobStarted():
                 rate = Rate(self.now())
                 self.transfers[event.transfer] = Transfer(event.digest, event.size, event.source, event.targets, rate)

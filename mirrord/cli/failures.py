@@ -16,11 +16,24 @@ from mirrord.errors import (
     UsageError,
     quote,
 )
+from mirrord.planning.report import EXIT_FAILED, EXIT_REFUSED, EXIT_STARTUP, EXIT_USAGE
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_STARTUP = 3
-EXIT_REFUSED = 4
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_REFUSED",
+    "EXIT_STARTUP",
+    "EXIT_USAGE",
+    "SIGNAL_BASE",
+    "InterruptedRunError",
+    "as_error",
+    "as_json",
+    "complain",
+    "exit_code_of",
+    "explain",
+    "show_traceback",
+    "unwrap",
+]
+
 SIGNAL_BASE = 128
 
 _CODES: tuple[tuple[type[MirrordError], int], ...] = (
@@ -61,6 +74,8 @@ def as_error(error: BaseException) -> MirrordError:
     """Return an exception as one of ours; what nobody expected is a fault of mirrord."""
     if isinstance(error, MirrordError):
         return error
+    if isinstance(error, InterruptedRunError | KeyboardInterrupt):
+        return MirrordError("the command was ended by a signal before it had a result", code="INTERRUPTED")
     return MirrordError(
         quote(f"{type(error).__name__}: {error}"),
         code="INTERNAL_ERROR",

@@ -6,6 +6,7 @@ line to `make_app`. A command returns its exit code (None: 0) or raises a `Mirro
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -18,10 +19,9 @@ from typer.exceptions import TyperException
 from mirrord import __version__
 from mirrord.cli.auth import auth
 from mirrord.cli.config import config
+from mirrord.cli.copy import copy
 from mirrord.cli.delete import delete
 from mirrord.cli.failures import (
-    EXIT_FAILED,
-    EXIT_USAGE,
     InterruptedRunError,
     as_error,
     as_json,
@@ -32,14 +32,15 @@ from mirrord.cli.failures import (
     unwrap,
 )
 from mirrord.cli.inspect import inspect
-from mirrord.cli.output import Output
+from mirrord.cli.output import Output, OutputFailedError
 from mirrord.cli.plan import plan
 from mirrord.cli.repositories import repositories
 from mirrord.cli.sync import sync
 from mirrord.cli.tags import tags
-from mirrord.cli.usage import check_arguments, usage_error, wants_detail, wants_json, wants_traceback
+from mirrord.cli.usage import check_arguments, json_format, usage_error, wants_detail, wants_traceback
 from mirrord.cli.version import version
 from mirrord.errors import MirrordError
+from mirrord.planning.report import EXIT_FAILED, EXIT_REFUSED, EXIT_STARTUP, EXIT_USAGE
 
 if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
@@ -48,6 +49,9 @@ MIRROR = "Mirror"
 LOOK = "Look around"
 CHANGE = "Single images"
 SETUP = "Set up"
+
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT})
 
 
 class Commands(TyperGroup):
@@ -84,6 +88,7 @@ def make_app() -> typer.Typer:
     app.command("tags", rich_help_panel=LOOK)(tags)
     app.command("repositories", rich_help_panel=LOOK)(repositories)
     app.command("inspect", rich_help_panel=LOOK)(inspect)
+    app.command("copy", rich_help_panel=CHANGE)(copy)
     app.command("delete", rich_help_panel=CHANGE)(delete)
     app.add_typer(config, name="config", rich_help_panel=SETUP)
     app.add_typer(auth, name="auth", rich_help_panel=SETUP)
@@ -98,14 +103,11 @@ def run(arguments: Sequence[str]) -> int:
         arguments: the command's name and its arguments.
     """
     _prepare_streams()
-    detail = wants_detail(arguments)
     try:
         check_arguments(arguments)
         code = _invoke(arguments)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the outermost boundary: everything becomes a code
         code = _fail(unwrap(exc), arguments)
-        if detail and code in {EXIT_USAGE, 3, 4}:
-            code = EXIT_FAILED
     return code
 
 
@@ -113,25 +115,33 @@ def _invoke(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(make_app())
     try:
         result = command.main(list(arguments), prog_name="mirrord", standalone_mode=False)
+        sys.stdout.flush()
     except TyperException as exc:
         raise usage_error(exc) from exc
+    except OSError as exc:
+        if exc.errno not in _UNWRITABLE:
+            raise
+        raise OutputFailedError(f"the result could not be written to stdout: {exc.strerror}") from exc
     return result if isinstance(result, int) else 0
 
 
 def _fail(error: BaseException, arguments: Sequence[str]) -> int:
     """Tell of an exception on stderr, and in JSON on stdout where JSON was asked for; return the exit code."""
-    if isinstance(error, InterruptedRunError | KeyboardInterrupt):
-        return exit_code_of(error)
-    shown = as_error(error)
-    complain(explain(shown))
-    if wants_traceback(arguments, os.environ):
-        show_traceback(error)
-    code = exit_code_of(error)
-    if wants_json(arguments):
-        try:
-            Output().json({"error": as_json(shown)})
-        except MirrordError:
-            return code
+    shown, code = as_error(error), exit_code_of(error)
+    if wants_detail(arguments) and code in {EXIT_USAGE, EXIT_STARTUP, EXIT_REFUSED}:
+        code = EXIT_FAILED
+    if not isinstance(error, InterruptedRunError | KeyboardInterrupt):
+        complain(explain(shown))
+        if wants_traceback(arguments, os.environ):
+            show_traceback(error)
+    wanted = json_format(arguments)
+    try:
+        if wanted == "ndjson":
+            Output().json_line({"type": "error", "error": as_json(shown), "exit_code": code})
+        elif wanted == "json":
+            Output().json({"error": as_json(shown), "exit_code": code})
+    except MirrordError:
+        return code  # stdout takes nothing; stderr has said it
     return code
 
 

@@ -40,8 +40,8 @@ def plan_lines(report: PlanReport, *, everything: bool) -> list[Text]:
         changes = [change for change in report.forecast.changes if change.rule == rule.rule]
         settled = [result for result in in_order(rule.results) if result.outcome is Outcome.IN_SYNC]
         lines.append(_rule_line(rule, changes))
-        for change in changes:
-            lines += _change_lines(change)
+        for alike in _alike(changes):
+            lines += _change_lines(alike)
         if everything:
             for result in settled:
                 name = f"{source_name(result.source, result.tags, result.digest)} -> {result.target}"
@@ -127,16 +127,29 @@ def _rule_line(rule: RuleReport, changes: Sequence[Change]) -> Text:
     return Text.assemble((rule.rule, "bold"), "  ", first, summary if summary.plain or count else "no images")
 
 
-def _change_lines(change: Change) -> Iterable[Text]:
-    for (decision, reason), tags in _grouped(change.tags).items():
+def _alike(changes: Sequence[Change]) -> list[list[Change]]:
+    """Return changes, those that do the same for one image on several targets together."""
+    found: dict[object, list[Change]] = {}
+    for change in changes:
+        tags = tuple((tag.source_tag, tag.decision, tag.reason) for tag in change.tags)
+        found.setdefault((change.source, change.root, tags), []).append(change)
+    return list(found.values())
+
+
+def _change_lines(alike: Sequence[Change]) -> Iterable[Text]:
+    first = alike[0]
+    for (decision, reason), tags in _grouped(first.tags).items():
         pairs: list[TagPair] = [(tag.source_tag, tag.target_tag) for tag in tags]
-        name = f"{source_name(change.source, pairs, change.root)} -> {target_name(change.target, pairs, change.wanted)}"
-        yield Text.assemble("  ", (decision.ljust(_VERB_WIDTH), _STYLES.get(decision, "")), f" {name}")
-        yield Text(f"  {' ' * _VERB_WIDTH} {reason}", style="dim")
-    cost = _cost_text(change.estimate)
-    if change.attachments:
-        cost = f"{cost}, with {count_text(change.attachments, 'referrer')}"
-    yield Text(f"  {' ' * _VERB_WIDTH} {cost}", style="dim")
+        name = source_name(first.source, pairs, first.root)
+        verb = (decision.ljust(_VERB_WIDTH), _STYLES.get(decision, ""))
+        yield Text.assemble("  ", verb, f" {name}  ", (f"({reason})", "dim"))
+    for change in alike:
+        pairs = [(tag.source_tag, tag.target_tag) for tag in change.tags]
+        cost = _cost_text(change.estimate)
+        if change.attachments:
+            cost = f"{cost}, with {count_text(change.attachments, 'referrer')}"
+        name = target_name(change.target, pairs, change.wanted)
+        yield Text.assemble(f"  {' ' * _VERB_WIDTH}  -> {name}: ", (cost, "dim"))
 
 
 def _grouped(tags: Sequence[TagPlan]) -> dict[tuple[str, str], list[TagPlan]]:

@@ -117,7 +117,7 @@ class Bars(Progress):
                 auto_refresh=False,
                 transient=True,
                 redirect_stdout=False,
-                get_renderable=lambda: bars(self._activity, self._rate, console.height),
+                get_renderable=lambda: bars(self._activity, self._rate, width=console.width, height=console.height),
             )
             with live:
                 self._refresh_until_stopped(live)

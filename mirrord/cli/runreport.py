@@ -14,6 +14,9 @@ from mirrord.planning.report import Outcome, Problem, RuleReport, RunReport, Uni
 MOST_GROUPS = 40
 """Kinds of failures that are shown in full; JSON has all of them."""
 
+INTERRUPTED = "interrupted"
+"""The reason of images that were left out because the run ended early."""
+
 _COUNTED = (Outcome.COPIED, Outcome.IN_SYNC, Outcome.SKIPPED, Outcome.BLOCKED, Outcome.FAILED)
 _STYLES = {
     Outcome.COPIED: "green",
@@ -30,7 +33,9 @@ def run_lines(report: RunReport) -> list[Text]:
     lines += trouble_lines(report.rules)
     lines.append(Text())
     if report.interrupted:
-        lines.append(Text("interrupted: what was in flight was finished or taken back", style="bold yellow"))
+        left = sum(len(result.tags) for rule in report.rules for result in rule.results if is_unattempted(result))
+        note = f": {count_text(left, 'image')} not attempted or not finished" if left else ""
+        lines.append(Text.assemble(("interrupted", "bold yellow"), note))
     return [*lines, *_sum_lines(report)]
 
 
@@ -55,7 +60,7 @@ def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
     blocked = [result for result in results if result.outcome is Outcome.BLOCKED]
     if blocked:
         lines += [*_title("Blocked", "bold magenta"), *_group_lines(blocked)]
-    skipped = [result for result in results if result.outcome is Outcome.SKIPPED]
+    skipped = [result for result in results if result.outcome is Outcome.SKIPPED and not is_unattempted(result)]
     if skipped:
         lines += [*_title("Skipped", "bold yellow"), *_group_lines(skipped)]
     warnings = [(rule.rule, warning) for rule in rules for warning in rule.warnings]
@@ -63,6 +68,11 @@ def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
         lines += _title("Warnings", "bold yellow")
         lines += [Text(f"  rule {name}: {warning}") for name, warning in warnings]
     return lines
+
+
+def is_unattempted(result: UnitResult) -> bool:
+    """Say whether an image was left out because the run ended early."""
+    return result.outcome is Outcome.SKIPPED and result.reason == INTERRUPTED
 
 
 def rule_summary(rule: RuleReport) -> Text:
@@ -147,6 +157,6 @@ def _sum_lines(report: RunReport) -> list[Text]:
         lines.append(Text(f"blobs: {', '.join(blobs)}{saved}"))
     read = sum(report.traffic.bytes_read.values())
     if uploaded and read < uploaded:
-        lines.append(Text(f"read once, written to many: {size_text(read)} read, {size_text(uploaded)} written"))
+        lines.append(Text(f"read once for several targets: {size_text(read)} read, {size_text(uploaded)} written"))
     rate = f", {size_text(uploaded / seconds)}/s" if uploaded and seconds > 0 else ""
     return [*lines, Text(f"{spent}{rate}")]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from mirrord.ports.settings import RegistrySettings
 
 T = TypeVar("T")
+
+SHOW_CURSOR = "\x1b[?25h"
+"""Live bars hide the cursor; whoever ends the process without them shows it again."""
 
 
 def load(path: str | None) -> Config:
@@ -102,7 +106,7 @@ async def _supervise(work: Callable[[], Awaitable[T]]) -> T:
             ready.set()
             async for number in signals:
                 if received:
-                    complain("interrupted again: ending at once")
+                    complain(f"{SHOW_CURSOR if sys.stderr.isatty() else ''}interrupted again: ending at once")
                     os._exit(SIGNAL_BASE + received[0])
                 received.append(number)
                 complain("interrupted: stopping; once more to end at once")

@@ -47,19 +47,18 @@ def usage_error(error: TyperException) -> UsageError:
     return UsageError(quote(message, 2000) if "\n" not in message else message, remedy=remedy)
 
 
-def wants_json(arguments: Sequence[str]) -> bool:
-    """Say whether the result was asked for in JSON, one object or one a line."""
+def json_format(arguments: Sequence[str]) -> str | None:
+    """Return "json" or "ndjson" if the result was asked for as that, else None."""
+    wanted = None
     for index, argument in enumerate(arguments):
         if argument == "--":
-            return False
+            break
         name, _, value = argument.partition("=")
         if name in {"--output", "-o"}:
-            following = arguments[index + 1] if index + 1 < len(arguments) else ""
-            if (value or following) in {"json", "ndjson"}:
-                return True
-        elif argument in {"-ojson", "-ondjson"}:
-            return True
-    return False
+            wanted = value or (arguments[index + 1] if index + 1 < len(arguments) else "")
+        elif argument.startswith("-o") and not argument.startswith("--"):
+            wanted = argument.removeprefix("-o")
+    return wanted if wanted in {"json", "ndjson"} else None
 
 
 def wants_detail(arguments: Sequence[str]) -> bool:

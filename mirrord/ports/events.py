@@ -19,11 +19,12 @@ class RuleStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagesPlanned:
-    """A share of a rule's images was looked at; ``units`` of them will be copied (one a target)."""
+    """A share of a rule's images was looked at; ``units`` will be copied (one a target), with ``tags`` in all."""
 
     rule: str
     images: int
     units: int
+    tags: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

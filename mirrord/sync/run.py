@@ -148,8 +148,9 @@ class Run:
         run.planned += plans
         for result in chain(looks.settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
             self._settle(run, result, carried_out=False)
-        units = sum(len(planned.plan.changes) for planned in plans)
-        self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=units))
+        changes = [target for planned in plans for target in planned.plan.changes]
+        tags = sum(len(target.changes) for target in changes)
+        self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=len(changes), tags=tags))
 
     async def _find_late(self, rule: Rule, source: Location, plans: Sequence[Planned]) -> list[Planned]:
         """Mark the images that are served already, but may lack attachments that came later."""
