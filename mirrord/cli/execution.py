@@ -14,8 +14,10 @@ from mirrord.cli.session import run_async
 
 if TYPE_CHECKING:
     from mirrord.app import App
+    from mirrord.cli.progress import Progress
     from mirrord.planning.report import RunReport
     from mirrord.planning.rule import Rule
+    from mirrord.ports.events import EventSink
     from mirrord.ports.settings import RegistrySettings
     from mirrord.sync.run import Run
 
@@ -43,15 +45,32 @@ def execute(
         StartupError: a secret or certificate cannot be used; nothing was attempted.
         UsageError: neither can a provider or proxy.
     """
-    from mirrord.cli.preflight import check_registries
     from mirrord.cli.progress import make_progress
     from mirrord.cli.stream import ImageStream
-    from mirrord.config.secrets import ConfiguredSecrets
-    from mirrord.planning.report import EXIT_FAILED
 
     out = Output(colour=color)
     shown = make_progress(wanted=progress, colour=color, environment=os.environ)
     stream = ImageStream(out, shown) if output is RunOutput.NDJSON else None
+    report, code = run_rules(rules, settings, progress=shown, events=stream or shown)
+    _write(report, code, output, out)
+    if stream is not None and stream.failure is not None:
+        raise stream.failure
+    return code
+
+
+def run_rules(
+    rules: Sequence[Rule], settings: Mapping[str, RegistrySettings], *, progress: Progress, events: EventSink
+) -> tuple[RunReport, int]:
+    """Carry out rules once while ``progress`` is shown; return the report and the exit code, also of a broken run.
+
+    Raises:
+        StartupError: a secret or certificate cannot be used; nothing was attempted.
+        UsageError: neither can a provider or proxy.
+    """
+    from mirrord.cli.preflight import check_registries
+    from mirrord.config.secrets import ConfiguredSecrets
+    from mirrord.planning.report import EXIT_FAILED
+
     execution = _Execution(rules)
 
     async def body(app: App) -> None:
@@ -60,8 +79,8 @@ def execute(
 
     forced: int | None = None
     try:
-        with shown:
-            run_async(body, settings=settings, events=stream or shown)
+        with progress:
+            run_async(body, settings=settings, events=events)
     except InterruptedRunError as exc:
         forced = exc.exit_code
     except Exception as exc:
@@ -70,11 +89,7 @@ def execute(
         complain(explain(as_error(exc)))
         forced = EXIT_FAILED
     report = execution.report(interrupted=forced is not None)
-    code = execution.exit_code() if forced is None else forced
-    _write(report, code, output, out)
-    if stream is not None and stream.failure is not None:
-        raise stream.failure
-    return code
+    return report, execution.exit_code() if forced is None else forced
 
 
 def _write(report: RunReport, code: int, output: RunOutput, out: Output) -> None:

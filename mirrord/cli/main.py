@@ -21,6 +21,7 @@ from mirrord.cli.auth import auth
 from mirrord.cli.config import config
 from mirrord.cli.copy import copy
 from mirrord.cli.delete import delete
+from mirrord.cli.demo import demo
 from mirrord.cli.failures import (
     InterruptedRunError,
     as_error,
@@ -92,6 +93,7 @@ def make_app() -> typer.Typer:
     app.command("delete", rich_help_panel=CHANGE)(delete)
     app.add_typer(config, name="config", rich_help_panel=SETUP)
     app.add_typer(auth, name="auth", rich_help_panel=SETUP)
+    app.command("demo", rich_help_panel=SETUP)(demo)
     app.command("version", rich_help_panel=SETUP)(version)
     return app
 

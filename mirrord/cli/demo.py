@@ -1,0 +1,202 @@
+"""`mirrord demo`: the whole of it on one machine, offline, in a few seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mirrord.cli.columns import columns
+from mirrord.cli.options import Colour, ColourOption, NoProgressOption
+from mirrord.cli.output import Output
+from mirrord.cli.session import load, run_async
+from mirrord.cli.units import count_text, size_text, time_text
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from mirrord.app import App
+    from mirrord.demo.scenario import Scene
+    from mirrord.planning.report import RunReport
+    from mirrord.planning.rule import Rule
+
+RELEASE_EVERY_S = 10.0
+PROGRAM = "mirrord"
+
+
+def demo(
+    *,
+    exit_: Annotated[bool, typer.Option("--exit", help="End after the first pass.")] = False,
+    no_progress: NoProgressOption = False,
+    color: ColourOption = Colour.AUTO,
+) -> int:
+    """Show mirrord at work, offline: two registries in memory, sample images.
+
+    Without --exit the registries stay up to try commands on, and a new version is released and mirrored every ten
+    seconds, until Ctrl-C.
+    """
+    from mirrord.demo.scenario import open_scene
+
+    out = Output(colour=color)
+    with open_scene() as scene:
+        _introduce(out, scene)
+        code = _first_pass(out, scene, progress=not no_progress, color=color)
+        if code or exit_:
+            _say_more(out)
+            return code
+        _suggest(out, scene)
+        config = load(str(scene.config_file))
+        run_async(_Releases(out, scene, config.rules).go_on, config=config)
+    return 0
+
+
+def _introduce(out: Output, scene: Scene) -> None:
+    """Say what there is before anything happens."""
+    from rich.text import Text
+
+    content = f"{count_text(scene.repositories, 'repository', 'repositories')}, {count_text(scene.tags, 'tag')}"
+    rows = [
+        ("source", scene.source, f"{content}: images for two platforms, a chart, signatures"),
+        ("target", scene.target, "empty"),
+        ("rules", str(scene.config_file), "what to mirror, and where to"),
+    ]
+    out.text(
+        Text("mirrord mirrors container images between registries.", style="bold"),
+        "For this demo two registries run in memory, on this machine alone; it needs no network.",
+        "",
+        *columns(rows, indent=2),
+    )
+
+
+def _first_pass(out: Output, scene: Scene, *, progress: bool, color: Colour) -> int:
+    """Plan, sync, and plan again, just as the commands do that are named; return the exit code of the sync."""
+    from mirrord.cli.execution import run_rules
+    from mirrord.cli.plan import make_plan
+    from mirrord.cli.planreport import plan_lines
+    from mirrord.cli.progress import make_progress
+    from mirrord.cli.runreport import run_lines
+
+    file = str(scene.config_file)
+    out.text(*_step(1, "What would be done? A plan asks both sides and changes nothing.", f"plan -c {file}"))
+    out.text(*plan_lines(make_plan(file, None, progress=False, color=color), everything=False))
+    out.text(*_step(2, "Do it: blobs first, tags last, each byte read once.", f"sync --once -c {file}"))
+    config = load(file)
+    shown = make_progress(wanted=progress, colour=color, environment=os.environ)
+    report, code = run_rules(config.rules, config.registries, progress=shown, events=shown)
+    out.text(*run_lines(report))
+    if code:
+        return code
+    out.text(*_step(3, "And again? The target serves every digest, so nothing is left to do.", f"plan -c {file}"))
+    out.text(*plan_lines(make_plan(file, None, progress=False, color=color), everything=False))
+    out.text(*saved_lines(report))
+    return 0
+
+
+def saved_lines(report: RunReport) -> list[Text]:
+    """Return what knowing the target's blobs saved, compared with sending every blob of every image."""
+    from rich.text import Text
+
+    tally = report.blobs
+    uploaded = tally.uploaded[1]
+    naive = uploaded + tally.mounted[1] + tally.existed[1]
+    share = f" ({1 - uploaded / naive:.0%})" if naive else ""
+    rows = [
+        ("every blob of every tag", size_text(naive)),
+        ("uploaded", size_text(uploaded)),
+        ("not sent, for the target had it", f"{size_text(naive - uploaded)}{share}"),
+    ]
+    lines = columns(rows, indent=2)
+    return [
+        Text(),
+        Text("What the images share was sent once", style="bold"),
+        *map(Text, lines[:-1]),
+        Text(lines[-1], style="green"),
+    ]
+
+
+def _suggest(out: Output, scene: Scene) -> None:
+    """Say what to try while the registries are up."""
+    from rich.text import Text
+
+    from mirrord.demo.scenario import SAMPLE_REPOSITORY
+
+    image = f"{scene.target}/mirror/{SAMPLE_REPOSITORY}"
+    commands = (
+        f"export MIRRORD_CONFIG={scene.config_file}",
+        f"{PROGRAM} repositories {scene.target}",
+        f"{PROGRAM} inspect {image}",
+        f'{PROGRAM} tags {image} --semver ">=1.1"',
+        f"{PROGRAM} copy {image} oci:./web",
+        f"{PROGRAM} auth check --push",
+    )
+    out.text(
+        "",
+        Text("Try, in another terminal, while this one runs", style="bold"),
+        *(Text(f"  {command}", style="cyan") for command in commands),
+        "",
+        Text(
+            f"Every {RELEASE_EVERY_S:.0f} s the source releases a version, which is mirrored. Ctrl-C ends it.",
+            style="bold",
+        ),
+    )
+
+
+def _say_more(out: Output) -> None:
+    from rich.text import Text
+
+    text = f"`{PROGRAM} demo` without --exit keeps the registries up, with commands to try on them."
+    out.text("", Text(text, style="dim"))
+
+
+def _step(number: int, text: str, command: str) -> Sequence[Text]:
+    from rich.text import Text
+
+    return [Text(), Text(f"{number}. {text}", style="bold"), Text(f"   $ {PROGRAM} {command}", style="cyan"), Text()]
+
+
+class _Releases:
+    """Releases a version every now and then, and mirrors it."""
+
+    def __init__(self, out: Output, scene: Scene, rules: Sequence[Rule]) -> None:
+        self._out = out
+        self._scene = scene
+        self._rules = rules
+
+    async def go_on(self, app: App) -> None:
+        """Go on until the task is cancelled."""
+        import anyio
+        import anyio.to_thread
+
+        while True:
+            await anyio.sleep(RELEASE_EVERY_S)
+            version = await anyio.to_thread.run_sync(self._scene.release)
+            self._out.text(await self._mirror(app, version))
+
+    async def _mirror(self, app: App, version: str) -> str:
+        """Carry out all rules, and say what came of it on one line."""
+        from mirrord.planning.report import Outcome, summarise
+        from mirrord.sync.listing import Listings
+        from mirrord.sync.run import Run
+
+        started = app.context.clock.monotonic()
+        run = Run(replace(app.context, listings=Listings()), self._rules)
+        await run.carry_out(app.executor())
+        seconds = app.context.clock.monotonic() - started
+        reports = [rule.report() for rule in run.rules]
+        results = [result for report in reports for result in report.results]
+        problems = [*(problem for report in reports for problem in report.problems)]
+        problems += [result.problem for result in results if result.problem is not None]
+        now = f"{datetime.now().astimezone():%H:%M:%S}"
+        if problems:
+            return f"  {now}  shop/web:{version} released; {problems[0]}"
+        copied = sum(report.count(Outcome.COPIED) for report in reports)
+        tally = summarise(results)
+        held = tally.existed[1] + tally.mounted[1]
+        return (
+            f"  {now}  shop/web:{version} released: {count_text(copied, 'tag')} mirrored in {time_text(seconds)}, "
+            f"{size_text(tally.uploaded[1])} uploaded, {size_text(held)} spared"
+        )
