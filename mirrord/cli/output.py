@@ -93,12 +93,12 @@ class Output:
 
 def make_console(stream: IO[str], colour: Colour, environment: Mapping[str, str] | None = None) -> Console:
     """Return a console without markup, emoji codes or highlighting, with the colours that were asked for."""
-    from rich.console import Console
+    from mirrord.cli.console import PlainSpokenConsole
 
     environment = os.environ if environment is None else environment
     wanted = colour is Colour.ALWAYS or (colour is Colour.AUTO and bool(environment.get("FORCE_COLOR")))
     refused = colour is Colour.NEVER or (colour is Colour.AUTO and bool(environment.get("NO_COLOR")))
-    console = Console(
+    console = PlainSpokenConsole(
         file=stream,
         color_system=None if refused else "standard" if wanted else "auto",
         force_terminal=True if wanted else None,
