@@ -1,0 +1,51 @@
+"""A clock that a test moves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import anyio.lowlevel
+
+from mirrord.ports.clock import Clock
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock(Clock):
+    """Stands still until it is moved. A sleeper moves it itself, so that waiting costs nothing.
+
+    With ``manual``, sleepers wait until the test has advanced the clock far enough. ``slept`` are the seconds of all
+    sleeps, in order.
+    """
+
+    def __init__(self, start: datetime = START, *, manual: bool = False) -> None:
+        self.slept: list[float] = []
+        self._start = start
+        self._elapsed_s = 0.0
+        self._manual = manual
+        self._moved = anyio.Event()
+
+    def now(self) -> datetime:
+        """Return the moment."""
+        return self._start + timedelta(seconds=self._elapsed_s)
+
+    def monotonic(self) -> float:
+        """Return the seconds since the start."""
+        return self._elapsed_s
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._elapsed_s += seconds
+        self._moved.set()
+        self._moved = anyio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass, or wait for the test to do so."""
+        self.slept.append(seconds)
+        until = self._elapsed_s + seconds
+        if not self._manual:
+            self.advance(max(0.0, seconds))
+        await anyio.lowlevel.checkpoint()
+        while self._elapsed_s < until and self._manual:
+            await self._moved.wait()
