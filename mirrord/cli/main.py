@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
-from typer.core import TyperGroup
+from typer._completion_classes import completion_init
+from typer.completion import install_callback, show_callback
+from typer.core import TyperGroup, TyperOption
 from typer.exceptions import TyperException
 
 from mirrord import __version__
@@ -58,6 +60,13 @@ _UNWRITABLE = frozenset({errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT})
 class Commands(TyperGroup):
     """Lists commands in sections, in the order in which they were added."""
 
+    def get_help_option(self, ctx: Context) -> TyperOption | None:
+        """Return the option ``--help``, with a default that typer takes without loading pydantic."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.default = False
+        return option
+
     def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write the list of commands into the help."""
         del ctx
@@ -80,9 +89,10 @@ def make_app() -> typer.Typer:
         help="Mirrors container images between registries: verified, planned, observable.",
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        no_args_is_help=True,
+        add_completion=False,  # typer's own options have values that it needs pydantic to read
         context_settings={"help_option_names": ["--help", "-h"], "max_content_width": 100},
     )
+    completion_init()
     app.callback()(_options)
     app.command("sync", rich_help_panel=MIRROR)(sync)
     app.command("plan", rich_help_panel=MIRROR)(plan)
@@ -91,8 +101,8 @@ def make_app() -> typer.Typer:
     app.command("inspect", rich_help_panel=LOOK)(inspect)
     app.command("copy", rich_help_panel=CHANGE)(copy)
     app.command("delete", rich_help_panel=CHANGE)(delete)
-    app.add_typer(config, name="config", rich_help_panel=SETUP)
-    app.add_typer(auth, name="auth", rich_help_panel=SETUP)
+    app.add_typer(config, name="config", cls=Commands, rich_help_panel=SETUP)
+    app.add_typer(auth, name="auth", cls=Commands, rich_help_panel=SETUP)
     app.command("demo", rich_help_panel=SETUP)(demo)
     app.command("version", rich_help_panel=SETUP)(version)
     return app
@@ -116,7 +126,7 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(make_app())
     try:
-        result = command.main(list(arguments), prog_name="mirrord", standalone_mode=False)
+        result = command.main(list(arguments) or ["--help"], prog_name="mirrord", standalone_mode=False)
         sys.stdout.flush()
     except TyperException as exc:
         raise usage_error(exc) from exc
@@ -124,6 +134,8 @@ def _invoke(arguments: Sequence[str]) -> int:
         if exc.errno not in _UNWRITABLE:
             raise
         raise OutputFailedError(f"the result could not be written to stdout: {exc.strerror}") from exc
+    if not arguments:
+        return EXIT_USAGE
     return result if isinstance(result, int) else 0
 
 
@@ -170,10 +182,24 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _install_completion(ctx: typer.Context, param: typer.CallbackParam, wanted: bool) -> None:
+    install_callback(ctx, param, wanted)
+
+
+def _show_completion(ctx: typer.Context, param: typer.CallbackParam, wanted: bool) -> None:
+    show_callback(ctx, param, wanted)
+
+
 def _options(
     version: bool = typer.Option(
         False, "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
     ),
+    install_completion: bool = typer.Option(
+        False, "--install-completion", help="Install completion for this shell.", callback=_install_completion
+    ),
+    show_completion: bool = typer.Option(
+        False, "--show-completion", help="Show the completion script for this shell.", callback=_show_completion
+    ),
 ) -> None:
     """Options before the command."""
-    del version
+    del version, install_completion, show_completion

@@ -34,6 +34,8 @@ def usage_error(error: TyperException) -> UsageError:
     """Return what the parser of the command line says as an error of ours."""
     context = getattr(error, "ctx", None)
     message = error.format_message().strip().rstrip(".")
+    if message.startswith("Usage:"):
+        message = "Missing command"  # typer would answer a group without a command with its help
     remedy = f"see {context.command_path} --help" if context is not None else ""
     option = str(getattr(error, "option_name", ""))
     if any(word in option.lower() for word in _SECRET_WORDS):
@@ -44,7 +46,7 @@ def usage_error(error: TyperException) -> UsageError:
         )
     elif option and not getattr(error, "possibilities", None):
         remedy = f'put "--" before an argument that begins with "-"; {remedy}'
-    return UsageError(quote(message, 2000) if "\n" not in message else message, remedy=remedy)
+    return UsageError(quote(" ".join(message.split()), 2000), remedy=remedy)
 
 
 def json_format(arguments: Sequence[str]) -> str | None:

@@ -1,0 +1,59 @@
+"""The start-up budget: what is cheap to ask for loads nothing heavy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "aiohttp",
+    "anyio",
+    "asyncio",
+    "httpx2",
+    "pydantic",
+    "pydantic_settings",
+    "re2",
+    "rich",
+    "ssl",
+    "uvicorn",
+    "yaml",
+    "yarl",
+    "mirrord.app",
+    "mirrord.config.loader",
+    "mirrord.registry.http",
+    "mirrord.sync.run",
+)
+PROBE = """
+import sys
+from mirrord.cli.main import run
+code = run(sys.argv[2:])
+heavy = sorted(set(sys.argv[1].split(",")) & set(sys.modules))
+print(code, ",".join(heavy), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(["--help"], id="help"),
+        pytest.param(["--version"], id="version"),
+        pytest.param(["sync", "--help"], id="help-of-a-command"),
+        pytest.param(["config", "--help"], id="help-of-a-group"),
+    ],
+)
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join(HEAVY), *arguments], capture_output=True, text=True, check=True
+    )
+
+    assert done.stderr.split() == ["0"]
+
+
+def test_a_wrong_command_is_refused_without_loading_anything_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join(HEAVY), "snyc"], capture_output=True, text=True, check=True
+    )
+
+    assert done.stderr.splitlines()[-1].split() == ["2"]
