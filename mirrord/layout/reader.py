@@ -114,7 +114,7 @@ class LayoutReader(RepositoryReader):
             code="SIZE_MISMATCH",
         )
 
-    async def referrers(self, subject: Digest) -> ReferrersAnswer:
+    async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:  # noqa: ARG002 - a layout has no API
         """Return the manifests that name ``subject`` as theirs, and those that its fallback tag names."""
         found = await self._worker.run("look for referrers", self._contents.referrers, subject)
         return ReferrersAnswer(descriptors=found, from_api=True)

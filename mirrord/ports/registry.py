@@ -81,8 +81,11 @@ class RepositoryReader(Protocol):
         """
         ...
 
-    async def referrers(self, subject: Digest) -> ReferrersAnswer:
-        """Return the manifests that refer to ``subject``, by the referrers API or by the fallback tag."""
+    async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:
+        """Return the manifests that refer to ``subject``, by the referrers API or by the fallback tag.
+
+        With ``fallback`` False a fallback tag is not looked for: the caller knows that there is none.
+        """
         ...
 
 

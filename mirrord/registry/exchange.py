@@ -6,7 +6,6 @@ Knows no retries and no places; `registry/http.py` puts those around it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from contextlib import AsyncExitStack
 from typing import NoReturn
 
 import anyio
@@ -33,6 +32,7 @@ HOP_DEADLINE_S = 70.0
 READ_BASE_S = 30.0
 SLOWEST_BYTES_PER_S = 64 * 1024
 LONGEST_INLINE_WAIT_S = 15 * 60.0
+DISCARD_S = 5.0
 
 
 class Exchange:
@@ -64,11 +64,10 @@ class Exchange:
         ruling: Ruling,
         headers: dict[str, str],
         content: bytes | AsyncIterable[bytes],
-        stack: AsyncExitStack,
         *,
         deadline_s: float | None = HOP_DEADLINE_S,
     ) -> httpx2.Response:
-        """Send one request and return the open answer; its end is the end of ``stack``.
+        """Send one request and return the open answer; the caller closes it.
 
         The breaker counts what the registry itself did; other origins and cancelled requests say nothing about it.
         """
@@ -101,13 +100,12 @@ class Exchange:
             self._breaker.failed()
         elif own:
             self._breaker.succeeded()
-        stack.push_async_callback(_close, response)
         return response
 
     async def read(self, call: Call, response: httpx2.Response) -> Answer:
         """Read a whole body under the call's cap; an encoded one was not asked for and is refused."""
         body = bytearray()
-        if call.method != "HEAD":
+        if call.method != "HEAD" and response.headers.get("content-length") != "0":
             if response.headers.get("content-encoding", "identity") not in ("identity", ""):
                 raise ProtocolViolationError(
                     f"{call.what}: the answer is compressed, which was not asked for",
@@ -215,7 +213,23 @@ class Exchange:
         return About(host=self.host, method=call.method, path=path_of(call.target), status=status)
 
 
-async def _close(response: httpx2.Response) -> None:
+async def close(response: httpx2.Response) -> None:
     """Close an answer even when the task is being cancelled, so that its connection is not leaked."""
+    if response.is_closed:
+        return
     with anyio.CancelScope(shield=True), anyio.move_on_after(5):
         await response.aclose()
+
+
+async def discard(response: httpx2.Response) -> None:
+    """Read a short answer that is of no use to its end, so that its connection can be used again; then close it."""
+    try:
+        length = response.headers.get("content-length", "")
+        if length.isdigit() and int(length) <= ERROR_BODY_CAP:
+            with anyio.move_on_after(DISCARD_S):
+                async for _ in response.aiter_raw():
+                    pass
+    except httpx2.TransportError:
+        pass  # it was of no use
+    finally:
+        await close(response)

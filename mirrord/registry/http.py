@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -25,7 +25,7 @@ from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, RequestRetried
 from mirrord.registry.body import STALL_S, UploadBody
 from mirrord.registry.call import Answer, Call
-from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange
+from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange, close, discard
 from mirrord.registry.origin import Door, Verdict
 from mirrord.registry.retry import RETRYABLE_STATUS, Backoff, RetryBudget
 from mirrord.registry.throttle import Throttle
@@ -91,16 +91,17 @@ class RegistryHttp:
         """
         await self._greet()
         self._budget.request(self.clock.monotonic())
-        async with AsyncExitStack() as stack:
-            response = await self._follow(call, stack)
+        response = await self._follow(call)
+        try:
             if response.status_code not in call.ok:
                 await self._exchange.fail(call, response)
             yield response
+        finally:
+            await close(response)
 
     async def send(self, call: Call) -> Answer:
         """Carry out one step of an upload that has no body; sent once, to wherever the registry pointed."""
-        async with AsyncExitStack() as stack:
-            return await self._send(call, b"", stack, deadline_s=HOP_DEADLINE_S)
+        return await self._send(call, b"", deadline_s=HOP_DEADLINE_S)
 
     async def send_stream(self, call: Call, body: UploadBody, length: int) -> Answer:
         """Send ``length`` bytes of a body that can be read once; runs under a place held by the caller.
@@ -114,7 +115,7 @@ class RegistryHttp:
         stalled = False
         answer: Answer | None = None
         failure: Exception | None = None
-        async with AsyncExitStack() as stack, anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group:
 
             async def watch() -> None:
                 nonlocal stalled
@@ -125,7 +126,7 @@ class RegistryHttp:
 
             group.start_soon(watch)
             try:
-                answer = await self._send(call, body.take(length), stack, deadline_s=None)
+                answer = await self._send(call, body.take(length), deadline_s=None)
             except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
                 failure = exc
             group.cancel_scope.cancel()
@@ -139,21 +140,26 @@ class RegistryHttp:
             **self._exchange.about(call, None),
         )
 
-    async def _send(
-        self, call: Call, content: bytes | AsyncIterable[bytes], stack: AsyncExitStack, *, deadline_s: float | None
-    ) -> Answer:
+    async def _send(self, call: Call, content: bytes | AsyncIterable[bytes], *, deadline_s: float | None) -> Answer:
         ruling = await self._exchange.judge(call, call.target, Door.UPLOAD_LOCATION)
         headers = await self._exchange.headers(call, ruling)
         self._budget.request(self.clock.monotonic())
-        response = await self._exchange.hop(call.method, ruling, headers, content, stack, deadline_s=deadline_s)
-        if response.status_code in _REDIRECTS:
-            raise ProtocolViolationError(
-                f"{call.what}: the registry redirects an upload, which cannot be followed",
-                **self._exchange.about(call, response.status_code),
-            )
-        if response.status_code == 401:  # noqa: PLR2004 - Unauthorized
-            await self.authorizer.forget(call.scopes)
-            self.authorizer.learn(response.headers.get_list("www-authenticate"))
+        response = await self._exchange.hop(call.method, ruling, headers, content, deadline_s=deadline_s)
+        try:
+            if response.status_code in _REDIRECTS:
+                raise ProtocolViolationError(
+                    f"{call.what}: the registry redirects an upload, which cannot be followed",
+                    **self._exchange.about(call, response.status_code),
+                )
+            if response.status_code == 401:  # noqa: PLR2004 - Unauthorized
+                await self.authorizer.forget(call.scopes)
+                self.authorizer.learn(response.headers.get_list("www-authenticate"))
+            return await self._finish(call, response)
+        finally:
+            await close(response)
+
+    async def _finish(self, call: Call, response: httpx2.Response) -> Answer:
+        """Return the whole answer if its status is one that the caller handles; raise what it stands for if not."""
         if response.status_code not in call.ok:
             await self._exchange.fail(call, response)
         return await self._exchange.read(call, response)
@@ -174,20 +180,19 @@ class RegistryHttp:
 
     async def _token_attempt(self, call: Call) -> TokenAnswer:
         ruling = await self._exchange.judge(call, call.target, Door.REALM)
-        async with AsyncExitStack() as stack:
-            for _ in range(MAX_REDIRECTS + 1):
-                response = await self._exchange.hop(
-                    call.method, ruling, self._exchange.plain_headers(call), call.content, stack
-                )
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._exchange.hop(call.method, ruling, self._exchange.plain_headers(call), call.content)
+            try:
                 if response.status_code in _REDIRECTS and call.method == "GET":
-                    ruling = await self._exchange.judge(
-                        call, self._exchange.location(call, response, ruling.url), Door.REALM
-                    )
+                    location = self._exchange.location(call, response, ruling.url)
+                    ruling = await self._exchange.judge(call, location, Door.REALM)
                     continue
                 if response.status_code in RETRYABLE_STATUS:
                     await self._exchange.fail(call, response)
                 return TokenAnswer(status=response.status_code, body=(await self._exchange.read(call, response)).body)
-            raise self._exchange.too_many_redirects(call)
+            finally:
+                await close(response)
+        raise self._exchange.too_many_redirects(call)
 
     async def ping(self) -> int:
         """Ask ``/v2/`` and learn how the registry wants to be asked; return the status of its answer.
@@ -235,47 +240,55 @@ class RegistryHttp:
 
     async def _attempt(self, call: Call, *, held: bool) -> Answer:
         await self.throttle.resumed()
-        async with AsyncExitStack() as stack:
-            if not held:
-                await stack.enter_async_context(self.throttle.place())
-            response = await self._follow(call, stack)
-            if response.status_code not in call.ok:
-                await self._exchange.fail(call, response)
-            return await self._exchange.read(call, response)
+        if held:
+            return await self._once(call)
+        async with self.throttle.place():
+            return await self._once(call)
 
-    async def _follow(self, call: Call, stack: AsyncExitStack) -> httpx2.Response:
-        """Send, authorise once more after a 401, and follow redirects of reads; each hop has headers of its own."""
+    async def _once(self, call: Call) -> Answer:
+        response = await self._follow(call)
+        try:
+            return await self._finish(call, response)
+        finally:
+            await close(response)
+
+    async def _follow(self, call: Call) -> httpx2.Response:
+        """Send, authorise once more after a 401, and follow redirects of reads; each hop has headers of its own.
+
+        The caller closes the answer that is returned.
+        """
         ruling = await self._exchange.judge(call, call.target, call.door)
         reauthorised = False
         hops = 0
         while True:
             headers = await self._exchange.headers(call, ruling)
-            response = await self._exchange.hop(call.method, ruling, headers, call.content, stack)
+            response = await self._exchange.hop(call.method, ruling, headers, call.content)
             status = response.status_code
             may_authorise = call.credential and ruling.verdict is Verdict.FOLLOW_WITH_CREDENTIAL
             if status == 401 and may_authorise and not reauthorised:  # noqa: PLR2004 - Unauthorized
                 reauthorised = True
-                challenges = response.headers.get_list("www-authenticate")
-                await response.aclose()
-                await self.authorizer.forget(call.scopes)
-                self.authorizer.learn(challenges)
-                if await self.authorizer.header(call.scopes) is None:
-                    raise UnauthorizedError(
-                        f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
-                        remedy=f'add username and password for "{self.host}" under registries, or log in with docker',
-                        **self._exchange.about(call, status),
-                    )
-                continue
-            if status in _REDIRECTS and call.method in ("GET", "HEAD") and call.follow:
+                await discard(response)
+                await self._reauthorise(call, response)
+            elif status in _REDIRECTS and call.method in ("GET", "HEAD") and call.follow:
                 hops += 1
+                await discard(response)
                 if hops > MAX_REDIRECTS:
                     raise self._exchange.too_many_redirects(call)
-                ruling = await self._exchange.judge(
-                    call, self._exchange.location(call, response, ruling.url), Door.REDIRECT
-                )
-                await response.aclose()
-                continue
-            return response
+                location = self._exchange.location(call, response, ruling.url)
+                ruling = await self._exchange.judge(call, location, Door.REDIRECT)
+            else:
+                return response
+
+    async def _reauthorise(self, call: Call, response: httpx2.Response) -> None:
+        """Learn from a 401; raise where there is nothing to answer its challenge with."""
+        await self.authorizer.forget(call.scopes)
+        self.authorizer.learn(response.headers.get_list("www-authenticate"))
+        if await self.authorizer.header(call.scopes) is None:
+            raise UnauthorizedError(
+                f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
+                remedy=f'add username and password for "{self.host}" under registries, or log in with docker',
+                **self._exchange.about(call, response.status_code),
+            )
 
     async def _retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make an attempt, and others after failures that may pass. No place is held while waiting.
@@ -283,7 +296,7 @@ class RegistryHttp:
         Where the retry budget is used up, the retry waits for it: a registry in trouble sees few retries, and a
         request still gets its tries. A registry that asks to slow down is not in trouble; its pause paces the tries.
         """
-        backoff = Backoff(self._jitter.random)
+        backoff: Backoff | None = None
         tries = 0
         while True:
             tries += 1
@@ -294,6 +307,7 @@ class RegistryHttp:
                 limited = isinstance(exc, RateLimitedError)
                 if not exc.retryable or tries >= (RATE_LIMIT_TRIES if limited else TRIES):
                     raise
+                backoff = backoff or Backoff(self._jitter.random)
                 wait_s = backoff.next_s(min(exc.retry_after_s or 0.0, LONGEST_INLINE_WAIT_S))
                 self._events.emit(RequestRetried(host=self.host, reason=exc.code.lower(), wait_s=wait_s))
             await self.clock.sleep(wait_s)

@@ -50,9 +50,9 @@ class MirroredReader(RepositoryReader):
         """Ask the registry itself."""
         return await self._origin.head(ref)
 
-    async def referrers(self, subject: Digest) -> ReferrersAnswer:
+    async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:
         """Ask the registry itself."""
-        return await self._origin.referrers(subject)
+        return await self._origin.referrers(subject, fallback=fallback)
 
     async def manifest(self, digest: Digest) -> AnyManifest:
         """Return the manifest of the first that has it."""

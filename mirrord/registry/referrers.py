@@ -31,6 +31,7 @@ MAX_REFERRERS = 1_000
 MAX_PAGES = 100
 MAX_BODY = 8 * 1024 * 1024
 _NOT_OURS: Literal["not ours"] = "not ours"
+_DOUBTFUL = 400  # Quay says so of a digest that it does not know, and has the API all the same
 _NO_API = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 406, 410, 415, 501})
 
 
@@ -39,22 +40,30 @@ class ReferrersHabits:
     """What was learned about one registry: whether it has the API (None: not asked yet). Guards its fallback tags."""
 
     has_api: bool | None
+    probe: anyio.Lock = field(default_factory=anyio.Lock)
     locks: dict[tuple[str, Digest], anyio.Lock] = field(default_factory=dict)
 
 
 async def list_referrers(
-    http: RegistryHttp, path: str, subject: Digest, habits: ReferrersHabits, events: EventSink
+    http: RegistryHttp,
+    path: str,
+    subject: Digest,
+    habits: ReferrersHabits,
+    events: EventSink,
+    *,
+    fallback: bool = True,
 ) -> ReferrersAnswer:
-    """Return the manifests that refer to ``subject``.
+    """Return the manifests that refer to ``subject``, by the API or else, with ``fallback``, by the fallback tag.
 
     Raises:
         ListingIncompleteError: more than 1,000, or pages without an end.
         RegistryError: the registry could not be asked; an error is never taken for "none".
     """
-    if habits.has_api is not False:
-        found = await _by_api(http, path, subject, habits)
-        if found is not None:
-            return ReferrersAnswer(descriptors=found, from_api=True)
+    found = await _ask_api(http, path, subject, habits)
+    if found is not None:
+        return ReferrersAnswer(descriptors=found, from_api=True)
+    if not fallback:
+        return ReferrersAnswer(descriptors=(), from_api=False)
     index = await _fallback_index(http, path, subject, events)
     return ReferrersAnswer(descriptors=index.children() if isinstance(index, Index) else (), from_api=False)
 
@@ -69,7 +78,7 @@ async def keep_fallback_tag(
     subject = manifest.subject
     assert subject is not None
     if habits.has_api is None:
-        await _by_api(http, path, subject.digest, habits)
+        await _ask_api(http, path, subject.digest, habits)
     if habits.has_api:
         return
     async with habits.locks.setdefault((path, subject.digest), anyio.Lock()):
@@ -102,6 +111,17 @@ def _entry(manifest: AnyManifest) -> dict[str, object]:
     return entry
 
 
+async def _ask_api(
+    http: RegistryHttp, path: str, subject: Digest, habits: ReferrersHabits
+) -> tuple[Descriptor, ...] | None:
+    """Ask by the API, unless there is none; of several first questions one finds that out for all."""
+    if habits.has_api is None:
+        async with habits.probe:
+            if habits.has_api is None:
+                return await _by_api(http, path, subject, habits)
+    return await _by_api(http, path, subject, habits) if habits.has_api else None
+
+
 async def _by_api(
     http: RegistryHttp, path: str, subject: Digest, habits: ReferrersHabits
 ) -> tuple[Descriptor, ...] | None:
@@ -109,7 +129,7 @@ async def _by_api(
     found: list[Descriptor] = []
     async for answer in _api_pages(http, path, subject):
         if answer.status != 200 or essence(answer.headers.get("content-type", "")) != OCI_INDEX:  # noqa: PLR2004 - OK
-            if habits.has_api is None:
+            if habits.has_api is None and answer.status != _DOUBTFUL:
                 habits.has_api = False
             return None
         habits.has_api = True

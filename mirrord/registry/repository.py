@@ -73,9 +73,10 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         """See `mirrord.registry.blobs.open_blob`."""
         return open_blob(self._http, self._path, blob, offset)
 
-    async def referrers(self, subject: Digest) -> ReferrersAnswer:
+    async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:
         """See `mirrord.registry.referrers.list_referrers`."""
-        return await list_referrers(self._http, self._path, subject, self._handle.referrers, self._handle.events)
+        handle = self._handle
+        return await list_referrers(self._http, self._path, subject, handle.referrers, handle.events, fallback=fallback)
 
     async def ensure_exists(self) -> None:
         """Do nothing: the registries known so far make repositories on the first push."""

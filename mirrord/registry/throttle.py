@@ -55,9 +55,9 @@ class Throttle:
             bandwidth: bytes per second of all bodies together; None for no limit.
         """
         self.concurrency = concurrency
+        self._places = anyio.Semaphore(concurrency, max_value=concurrency, fast_acquire=True)
         self.bandwidth = Pace(bandwidth, clock)
         self._clock = clock
-        self._places = anyio.Semaphore(concurrency, max_value=concurrency, fast_acquire=True)
         self._requests = Pace(requests_per_second, clock)
         self._paused_until = 0.0
 
@@ -75,11 +75,9 @@ class Throttle:
         await self.resumed()
         await self._requests.take()
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold one place for one exchange."""
-        async with self._places:
-            yield
+    def place(self) -> anyio.Semaphore:
+        """Return what holds one place for one exchange, as a context manager."""
+        return self._places
 
     async def acquire(self) -> None:
         """Take a place, to be given back with `release`."""

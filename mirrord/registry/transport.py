@@ -7,6 +7,7 @@ object stands between: cookies, redirects, environment proxies and re-sending ar
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ import aiohttp
 import httpx2
 from yarl import URL
 
+from mirrord.errors import quote
+from mirrord.registry.redact import redact_text, redact_url
+
 PIECE = 1024 * 1024
 """Bodies travel in pieces of at most this many bytes: each piece costs a turn of the event loop."""
 
@@ -24,6 +28,7 @@ _READ_BUFFER = 1024 * 1024
 _LONGEST_HEADER = 64 * 1024
 _KEEPALIVE_S = 30.0
 _DNS_CACHE_S = 30
+_CHUNKED = b"transfer-encoding"
 
 SocketFactory = Callable[[aiohttp.AddrInfoType], "object"]
 
@@ -133,7 +138,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         """Carry out one exchange.
 
         The request's extension ``timeout`` may set ``read``, in seconds between two reads; None switches it off, as
-        bodies that go up need it, because aiohttp counts the time of sending too.
+        bodies that go up need it: a registry may take long to store one.
 
         Raises:
             httpx2.ConnectError, httpx2.ConnectTimeout: nothing was sent.
@@ -141,21 +146,22 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         """
         session = self._open()
         url = str(request.url)
+        proxy = self._proxy(url)
         read_s = request.extensions.get("timeout", {}).get("read", self._timeouts.read_s)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeouts.connect_s, sock_read=read_s)
         try:
             response = await session.request(
                 request.method,
                 URL(url, encoded=True),  # as it came: re-quoting breaks signatures and upload states
-                headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+                headers=_headers(request),
                 data=_body(request),
                 allow_redirects=False,
                 timeout=timeout,
                 ssl=self._ssl(request),
-                proxy=self._proxy(url),
+                proxy=proxy,
             )
         except Exception as exc:
-            raise _mapped(exc, request) from exc
+            raise _mapped(exc, request, proxy) from exc
         return httpx2.Response(
             response.status,
             headers=list(response.raw_headers),
@@ -193,6 +199,12 @@ class _Stream(httpx2.AsyncByteStream):
             self._response.close()
 
 
+def _headers(request: httpx2.Request) -> list[tuple[str, str]]:
+    """Return the headers but Transfer-Encoding, which aiohttp sets by itself for a body without a length."""
+    raw = request.headers.raw
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw if name.lower() != _CHUNKED]
+
+
 def _body(request: httpx2.Request) -> bytes | AsyncIterable[bytes] | None:
     stream = request.stream
     if isinstance(stream, httpx2.ByteStream):
@@ -201,7 +213,9 @@ def _body(request: httpx2.Request) -> bytes | AsyncIterable[bytes] | None:
     return stream
 
 
-def _mapped(exc: Exception, request: httpx2.Request) -> Exception:  # noqa: C901, PLR0911, PLR0912 - a table of causes
+def _mapped(  # noqa: C901, PLR0911, PLR0912 - a table of causes
+    exc: Exception, request: httpx2.Request, proxy: str | None = None
+) -> Exception:
     """Map aiohttp's errors to httpx2's by their true cause; what decides is whether anything was sent."""
     text = _describe(exc)
     match exc:
@@ -212,9 +226,10 @@ def _mapped(exc: Exception, request: httpx2.Request) -> Exception:  # noqa: C901
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
             return TlsFailedError(f"TLS failed: {text}", request=request)
         case aiohttp.ClientProxyConnectionError():
-            return httpx2.ProxyError(f"the proxy cannot be reached: {text}", request=request)
+            return httpx2.ProxyError(f"the proxy {redact_url(proxy or '')} cannot be reached: {text}", request=request)
         case aiohttp.ClientHttpProxyError():
-            return httpx2.ProxyError(f"the proxy refused: {exc.status} {exc.message}", request=request)
+            said = f"{exc.status} {text}"
+            return httpx2.ProxyError(f"the proxy {redact_url(proxy or '')} refused: {said}", request=request)
         case aiohttp.ClientConnectorError() if isinstance(exc.os_error, PermissionError):
             return AddressBlockedError(exc.os_error.strerror or text, request=request)
         case aiohttp.ClientConnectorError():
@@ -236,9 +251,12 @@ def _mapped(exc: Exception, request: httpx2.Request) -> Exception:  # noqa: C901
 
 
 def _describe(exc: Exception) -> str:
-    """Say what went wrong without URLs: aiohttp puts whole URLs, signatures included, into some messages."""
+    """Say what went wrong, fit for a message: aiohttp puts whole URLs and header lines, secrets included, into some."""
     if isinstance(exc, aiohttp.ClientConnectorError):
-        return exc.os_error.strerror or str(exc.os_error)
+        cause = exc.os_error
+        text = cause.strerror or str(cause)
+        # asyncio puts "Connect call failed (address)" in the place of the system's words.
+        return f"{os.strerror(cause.errno)}: {text}" if isinstance(cause, ConnectionError) and cause.errno else text
     if isinstance(exc, aiohttp.ClientResponseError):
-        return unquote(exc.message)
-    return str(exc) or type(exc).__name__
+        return quote(redact_text(unquote(exc.message)))
+    return quote(redact_text(str(exc))) or type(exc).__name__

@@ -74,13 +74,18 @@ async def mount_blob(http: RegistryHttp, path: str, blob: Descriptor, origin_pat
     except RegistryError:
         habits.mounts_refused += 1
         return False
-    if answer.status == 201 and await has_blob(http, path, blob):  # noqa: PLR2004 - Created
+    if answer.status == 201 and (_names(answer, blob) or await has_blob(http, path, blob)):  # noqa: PLR2004 - Created
         habits.mounts_refused = 0
         return True
     habits.mounts_refused += 1
     if answer.headers.get("location"):
         await _cancel(http, path, resolve(answer.url, answer.headers["location"]))
     return False
+
+
+def _names(answer: Answer, blob: Descriptor) -> bool:
+    """Say whether an answer confirms the very digest; registries that don't are asked whether the blob is there."""
+    return answer.headers.get("docker-content-digest") == str(blob.digest)
 
 
 async def put_blob(

@@ -195,13 +195,17 @@ class _Delivery:
         if self._force:
             return False
         known = self._run.known[location.host, digest]
-        if location in known.holders or await target.has_blob(self.blob):
+        if location in known.holders:
             self._end(location, BlobOutcome.EXISTED)
             return True
+        # A mount is one request where a question and a mount would be two, and costs nothing if the blob is there.
         for origin in self._origins(location, known.holders):
             if await target.mount_blob(self.blob, origin):
                 self._end(location, BlobOutcome.MOUNTED)
                 return True
+        if await target.has_blob(self.blob):
+            self._end(location, BlobOutcome.EXISTED)
+            return True
         return False
 
     def _origins(self, location: Location, holders: Mapping[Location, None]) -> list[Repository]:

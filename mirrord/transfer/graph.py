@@ -143,8 +143,8 @@ async def _attached_to(
 ) -> list[Attachment]:
     """Return what refers to ``subject``: by the referrers API or its fallback tag, and by cosign's tags."""
     found: list[Attachment] = []
-    answer = await reader.referrers(subject) if _may_have_fallback(reader, subject, tags) else None
-    for descriptor in answer.descriptors if answer is not None else ():
+    answer = await reader.referrers(subject, fallback=tags is None or fallback_tag(subject) in tags)
+    for descriptor in answer.descriptors:
         manifest = await cache.get(descriptor.digest)
         if manifest.subject is None or manifest.subject.digest != subject:
             continue  # an index under a look-alike tag, or a registry that mixes things up: not attached to this image
@@ -161,13 +161,6 @@ async def _attached_to(
         if not wanted.types or artifact_type(manifest) in wanted.types:
             found.append(Attachment(graph=await cache.graph(manifest), tag=tag))
     return found
-
-
-def _may_have_fallback(reader: RepositoryReader, subject: Digest, tags: Collection[Tag] | None) -> bool:
-    """Spare the question where a full listing shows no fallback tag and the registry is known to have no API."""
-    if tags is None or reader.has_referrers_api is not False:
-        return True
-    return fallback_tag(subject) in tags
 
 
 def artifact_type(manifest: AnyManifest) -> str:

@@ -7,7 +7,7 @@ bytes. A target that fails leaves alone; one that spent its lag budget is droppe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 import anyio
@@ -68,11 +68,16 @@ async def tee(
     ends: list[Exception | None] = [None] * len(sinks)
 
     async def drain(index: int) -> None:
+        feed = feeds[index]
         try:
-            await sinks[index](feeds[index].pieces())
+            with feed.scope:
+                async with aclosing(feed.pieces()) as pieces:
+                    await sinks[index](pieces)
         except Exception as exc:  # noqa: BLE001 - one target's failure is not the others'
             ends[index] = exc
-        feeds[index].leave()
+        if feed.scope.cancelled_caught:
+            ends[index] = feed.error
+        feed.leave()
         settled(index, ends[index])
 
     with windows.tee():
@@ -199,22 +204,27 @@ class _Change:
 
 
 class _Feed:
-    """The window of one target: pieces that were handed out and not yet taken."""
+    """The window of one target: pieces that were handed out and not yet taken.
+
+    ``scope`` is what the target works in: one that is stuck takes no pieces, so that raising ``error`` to it would
+    not end it.
+    """
 
     def __init__(self, windows: Windows, change: _Change) -> None:
         self.lag_s = 0.0
+        self.scope = anyio.CancelScope()
+        self.error: Exception | None = None
         self._windows = windows
         self._change = change
         self._pieces: deque[bytes] = deque()
         self._buffered = 0
         self._ended = False
         self._left = False
-        self._error: Exception | None = None
         self._more = anyio.Event()
 
     @property
     def is_live(self) -> bool:
-        return not self._left and self._error is None
+        return not self._left and self.error is None
 
     @property
     def is_full(self) -> bool:
@@ -232,19 +242,20 @@ class _Feed:
 
     def fail(self, error: Exception) -> None:
         if self.is_live:
-            self._error = error
+            self.error = error
             self._pieces.clear()
             self._more.set()
+            self.scope.cancel()
 
     def leave(self) -> None:
         self._left = True
         self._pieces.clear()
         self._change.tell()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
         while True:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if self._pieces:
                 piece = self._pieces.popleft()
                 self._buffered -= len(piece)
