@@ -1,0 +1,61 @@
+"""Commands run inside the test, against emulated registries that are served from another thread.
+
+with serving(DISTRIBUTION_V3) as (registry,):
+    put(registry.store, "team/app", make_image("app"), "1.0")
+    done = run_command("tags", f"{registry.host}/team/app", "--plain-http", registry.host)
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from mirrord.cli.main import run
+from mirrord.demo.registry import Store
+from tests.fakes.images import Content
+from tests.fakes.profiles import Profile
+from tests.fakes.registry import FakeRegistry
+
+
+class Finished(NamedTuple):
+    """How a command ended: its exit code and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@contextmanager
+def serving(*profiles: Profile) -> Iterator[tuple[FakeRegistry, ...]]:
+    """Serve one registry for each profile while the context lasts."""
+    with ExitStack() as stack:
+        portal = stack.enter_context(start_blocking_portal("asyncio"))
+        yield tuple(
+            stack.enter_context(portal.wrap_async_context_manager(FakeRegistry(profile))) for profile in profiles
+        )
+
+
+def put(store: Store, repository: str, content: Content, *tags: str) -> None:
+    """Put an image with all that is below it into a repository."""
+    for digest, blob in content.blobs.items():
+        store.add_blob(repository, blob, digest)
+    for digest, manifest in content.manifests.items():
+        own = tags if digest == content.digest else ()
+        store.add_manifest(repository, manifest.raw, manifest.descriptor.media_type, tags=own, digest=digest)
+
+
+def run_command(*arguments: str) -> Finished:
+    """Run a command of mirrord to its end, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        stdout, stderr = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "stderr", stderr)
+        code = run(arguments)
+        written = [stream.buffer.getvalue().decode() for stream in (stdout, stderr)]
+    return Finished(code, written[0], written[1])
