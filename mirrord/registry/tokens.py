@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +27,11 @@ CLIENT_ID = "mirrord"
 DEFAULT_LIFE_S = 60.0
 LONGEST_LIFE_S = 12 * 3600.0
 USABLE_SHARE = 0.8
+REFUSED_FOR_S = 15.0
+"""A token service that refused or did not answer is not asked the same again for so long: some lock accounts."""
+
 _MOST_TOKENS = 4096
+_TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")
 _POST_REFUSED = frozenset({400, 401, 403, 404, 405, 501})
 
 
@@ -57,6 +62,15 @@ class _Token:
     good_until: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: RegistryError
+    until: float
+
+
+_Key = tuple[str, str, Scopes, str]
+
+
 class Authorizer:
     """Makes the Authorization header for one registry and one credential, and learns from refusals."""
 
@@ -81,8 +95,9 @@ class Authorizer:
         self._fetch = fetch
         self._clock = clock
         self._challenge: BasicChallenge | BearerChallenge | None = None
-        self._tokens: dict[tuple[str, str, Scopes, str], _Token] = {}
-        self._locks: dict[tuple[str, str, Scopes, str], anyio.Lock] = {}
+        self._tokens: dict[_Key, _Token] = {}
+        self._failures: dict[_Key, _Failure] = {}
+        self._locks: dict[_Key, anyio.Lock] = {}
 
     @property
     def scheme(self) -> str:
@@ -149,7 +164,13 @@ class Authorizer:
             async with lock:
                 if (token := self._usable(key)) is not None:
                     return token
-                fresh = await self._ask(challenge, scopes, credential)
+                self._raise_known_failure(key)
+                try:
+                    fresh = await self._ask(challenge, scopes, credential)
+                except RegistryError as exc:
+                    exc.retryable = False  # whoever asked the service made its tries: retries must not multiply
+                    self._remember_failure(key, exc)
+                    raise
                 if len(self._tokens) >= _MOST_TOKENS:
                     self._drop_old()
                 self._tokens[key] = fresh
@@ -158,9 +179,23 @@ class Authorizer:
             if not lock.statistics().tasks_waiting and not lock.locked():
                 self._locks.pop(key, None)
 
-    def _usable(self, key: tuple[str, str, Scopes, str]) -> str | None:
+    def _usable(self, key: _Key) -> str | None:
         token = self._tokens.get(key)
         return token.text if token is not None and self._clock.monotonic() < token.good_until else None
+
+    def _remember_failure(self, key: _Key, error: RegistryError) -> None:
+        now = self._clock.monotonic()
+        self._failures = {known: failure for known, failure in self._failures.items() if failure.until > now}
+        self._failures[key] = _Failure(error, now + REFUSED_FOR_S)
+
+    def _raise_known_failure(self, key: _Key) -> None:
+        failure = self._failures.get(key)
+        if failure is None or failure.until <= self._clock.monotonic():
+            return
+        known = failure.error
+        raise type(known)(
+            known.message, host=known.host, status=known.status, code=known.code, remedy=known.remedy, retryable=False
+        ) from known
 
     def _drop_old(self) -> None:
         now = self._clock.monotonic()
@@ -217,7 +252,7 @@ class Authorizer:
         return ProtocolViolationError(f"{what}: status {answer.status}", host=self._host, status=answer.status)
 
 
-def _key(challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> tuple[str, str, Scopes, str]:
+def _key(challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> _Key:
     return challenge.realm, challenge.service, scopes, credential.key if credential is not None else ""
 
 
@@ -233,11 +268,11 @@ def _read_token(body: bytes, received: float, host: str) -> _Token:
     except (ValueError, RecursionError):
         fields = None
     text = (fields.get("token") or fields.get("access_token")) if isinstance(fields, dict) else None
-    if not isinstance(text, str) or not text.isascii() or not text.isprintable() or " " in text:
+    if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
         raise ProtocolViolationError(
             f"the token service of {host} answered without a usable token", host=host, code="TOKEN_INVALID"
         )
     life = fields.get("expires_in")
-    if not isinstance(life, int | float) or isinstance(life, bool) or not math.isfinite(life) or life <= 0:
+    if not isinstance(life, int | float) or isinstance(life, bool) or not 0 < life < math.inf:
         life = DEFAULT_LIFE_S
-    return _Token(text, received + min(float(life), LONGEST_LIFE_S) * USABLE_SHARE)
+    return _Token(text, received + min(life, LONGEST_LIFE_S) * USABLE_SHARE)
