@@ -31,6 +31,8 @@ _STARTED = frozenset({202})
 _MOUNTED = frozenset({201, 202})
 _FINISHED = frozenset({200, 201, 202, 204})
 _STORED = frozenset({200, 201, 202, 204})
+_CANCEL_TRIES = 3
+_STALE = frozenset({400, 404, 416})
 _CANCEL_DEADLINE_S = 10
 _MOST_REFUSED_MOUNTS = 3
 _LARGEST_CHUNK = 128 * MIB
@@ -213,19 +215,28 @@ def _is_gone(cause: BaseException) -> bool:
 
 
 async def _cancel(http: RegistryHttp, path: str, location: str) -> None:
-    """Cancel an upload, also when this task is being cancelled; a registry that won't purges it later by itself."""
-    call = Call(
-        method="DELETE",
-        target=location,
-        what=f"cancel an upload to {http.host}/{path}",
-        scopes=scopes.push(path),
-        ok=range(200, 500),
-    )
+    """Cancel an upload, also when this task is being cancelled; a registry that won't purges it later by itself.
+
+    distribution knows a session by its state, which tells how much it holds: after a body that broke off, the state
+    of the beginning is refused, and the newest is told by the session's status.
+    """
+    what = f"cancel an upload to {http.host}/{path}"
     with anyio.CancelScope(shield=True), anyio.move_on_after(_CANCEL_DEADLINE_S):
-        try:
-            await http.send(call)
-        except RegistryError:
-            return
+        for _ in range(_CANCEL_TRIES):
+            try:
+                answer = await http.send(_about(path, location, method="DELETE", what=what))
+                if answer.status not in _STALE:
+                    return
+                answer = await http.send(_about(path, location, method="GET", what=what))
+            except RegistryError:
+                return
+            if not answer.headers.get("location"):
+                return
+            location = resolve(answer.url, answer.headers["location"])
+
+
+def _about(path: str, location: str, *, method: str, what: str) -> Call:
+    return Call(method=method, target=location, what=what, scopes=scopes.push(path), ok=range(200, 500))
 
 
 def _location(http: RegistryHttp, answer: Answer) -> str:
