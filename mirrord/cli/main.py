@@ -117,10 +117,11 @@ def run(arguments: Sequence[str]) -> int:
     _prepare_streams()
     try:
         check_arguments(arguments)
-        code = _invoke(arguments)
+        return _invoke(arguments)
     except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the outermost boundary: everything becomes a code
-        code = _fail(unwrap(exc), arguments)
-    return code
+        return _fail(unwrap(exc), arguments)
+    finally:
+        _settle_streams()
 
 
 def _invoke(arguments: Sequence[str]) -> int:
@@ -174,6 +175,17 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _settle_streams() -> None:
+    """Let what cannot be written go nowhere: Python's own flush at exit would turn it into the exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 def _show_version(wanted: bool) -> None:
