@@ -315,14 +315,16 @@ class MemoryRepository(RepositoryReader, RepositoryWriter):
             await self._memory.meet(Operation("piece", self._location, str(blob.digest), str(start)))
             yield content[start : start + self._memory.piece]
 
-    async def referrers(self, subject: Digest) -> ReferrersAnswer:
+    async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:
         """Return what refers to ``subject``, by what the host has for that."""
+        if not fallback and self._host.knows_api is False:
+            return ReferrersAnswer(descriptors=(), from_api=False)
         await self._ask("referrers", str(subject))
         self._host.knows_api = self._host.referrers_api
         if self._host.referrers_api:
             found = [m for m in self._held.manifests.values() if m.subject is not None and m.subject.digest == subject]
             return ReferrersAnswer(descriptors=tuple(m.descriptor for m in found), from_api=True)
-        digest = self._held.tags.get(fallback_tag(subject))
+        digest = self._held.tags.get(fallback_tag(subject)) if fallback else None
         index = self._held.manifests[digest] if digest is not None else None
         return ReferrersAnswer(descriptors=index.children() if isinstance(index, Index) else (), from_api=False)
 
