@@ -63,14 +63,11 @@ def plan_json(report: PlanReport, exit_code: int) -> Json:
 def plan_summary_json(report: PlanReport, exit_code: int) -> Json:
     """Return a plan without its images."""
     decisions = [tag.decision.value for change in report.forecast.changes for tag in change.tags]
+    totals = {key: count for key, count in totals_json(report.rules).items() if key != "copied"}
     return {
         "kind": "plan",
         "exit_code": exit_code,
-        "totals": {
-            **totals_json(report.rules),
-            "copy": decisions.count("copy"),
-            "replace": decisions.count("replace"),
-        },
+        "totals": {**totals, "copy": decisions.count("copy"), "replace": decisions.count("replace")},
         "estimate": estimate_json(report.forecast.total),
         "warnings": list(report.forecast.warnings),
         "rules": [

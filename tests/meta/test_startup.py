@@ -53,7 +53,7 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
 
 def test_a_wrong_command_is_refused_without_loading_anything_heavy() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, ",".join(HEAVY), "snyc"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROBE, ",".join(HEAVY), "synk"], capture_output=True, text=True, check=True
     )
 
     assert done.stderr.splitlines()[-1].split() == ["2"]

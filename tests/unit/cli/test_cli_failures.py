@@ -21,7 +21,9 @@ from mirrord.errors import (
 from mirrord.oci.reference import Repository
 from mirrord.planning.rule import Rule, Source
 
-PROBLEM = ConfigProblem(file="c.yaml", line=9, column=5, key="rules[0].shedule", message="unknown key", code="UNKNOWN")
+PROBLEM = ConfigProblem(
+    file="c.yaml", line=9, column=5, key="rules[0].schedules", message="unknown key", code="UNKNOWN"
+)
 
 
 @pytest.mark.covers("C47")
@@ -47,7 +49,7 @@ def test_an_error_has_the_documented_exit_code(error: BaseException, code: int) 
 
 def test_faults_of_a_configuration_read_like_those_of_a_compiler() -> None:
     assert explain(ConfigError([PROBLEM])) == (
-        "c.yaml:9:5: rules[0].shedule: unknown key\n"
+        "c.yaml:9:5: rules[0].schedules: unknown key\n"
         "error: CONFIG_INVALID: 1 problem in the configuration; nothing was attempted"
     )
 
@@ -60,7 +62,7 @@ def test_faults_of_a_configuration_are_a_list_in_json() -> None:
             "file": "c.yaml",
             "line": 9,
             "column": 5,
-            "key": "rules[0].shedule",
+            "key": "rules[0].schedules",
             "code": "UNKNOWN",
             "message": "unknown key",
         }

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,7 @@ from mirrord.planning.report import (
     UnitResult,
 )
 
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "reference" / "output.md"
 SOURCE = Repository("docker.io", "library/nginx")
 TARGET = Repository("registry.internal:5000", "mirror/nginx")
 DIGEST = Digest.of(b"image")
@@ -194,6 +197,22 @@ def test_the_json_of_a_run_has_stable_keys_and_adds_up() -> None:
         "referrers": 0,
         "seconds": 0.0,
     }
+
+
+def test_every_key_of_the_json_is_documented() -> None:
+    told = run_json(report(rule(result(Outcome.FAILED, "1", problem=MISSING))), 1)
+    documented = set(re.findall(r"`([a-z_]+)(?:\[\])?`", DOCUMENTATION.read_text(encoding="utf-8")))
+
+    assert keys_of(told) <= documented
+
+
+def keys_of(value: object) -> set[str]:
+    if isinstance(value, list):
+        return set().union(*(keys_of(item) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    hosts = all("." in key for key in value)
+    return (set() if hosts else set(value)).union(*(keys_of(item) for item in value.values()))
 
 
 @pytest.mark.covers("C47")
