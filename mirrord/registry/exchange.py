@@ -5,18 +5,26 @@ Knows no retries and no places; `registry/http.py` puts those around it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from typing import NoReturn
 
 import anyio
 import httpx2
 
 from mirrord import __version__
-from mirrord.errors import AddressRefusedError, ProtocolViolationError, RateLimitedError, UnavailableError
+from mirrord.errors import (
+    AddressRefusedError,
+    ProtocolViolationError,
+    RateLimitedError,
+    UnauthorizedError,
+    UnavailableError,
+    quote,
+)
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, RequestDone
 from mirrord.registry.breaker import Breaker
 from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, path_of
+from mirrord.registry.challenge import parse_challenges
 from mirrord.registry.doors import Doors
 from mirrord.registry.errorbody import error_from_response
 from mirrord.registry.origin import Door, Ruling, Verdict, resolve
@@ -163,8 +171,8 @@ class Exchange:
             self._throttle.pause(min(error.retry_after_s, LONGEST_INLINE_WAIT_S))
 
     async def judge(self, call: Call, target: str, door: Door) -> Ruling:
-        """Return the ruling on a path of the registry or a URL that it named; a refused one is an error."""
-        if target.startswith("/"):
+        """Return the ruling on a path of our own making or a URL that the registry named; a refused one is an error."""
+        if target.startswith("/") and door is Door.LINK:
             return self.doors.own(target)
         url = target
         ruling = await self.doors.judge(url, door)
@@ -200,7 +208,36 @@ class Exchange:
             raise ProtocolViolationError(
                 f"{call.what}: a redirect without Location", **self.about(call, response.status_code)
             )
-        return resolve(url, location)
+        try:
+            return resolve(url, location)
+        except AddressRefusedError as exc:
+            raise AddressRefusedError(
+                f"{call.what}: a redirect that is not followed: {exc.message}",
+                code=Door.REDIRECT.value,
+                **self.about(call, response.status_code),
+            ) from exc
+
+    def no_way_to_authorise(self, call: Call, challenges: Sequence[str], *, asked: bool) -> UnauthorizedError:
+        """Return the error for a 401 that cannot be answered; ``asked``: the registry said how it could be."""
+        about = self.about(call, 401)
+        if asked:
+            return UnauthorizedError(
+                f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
+                remedy=f'add username and password for "{self.host}" under registries, or log in with docker',
+                **about,
+            )
+        schemes = ", ".join(challenge.scheme for challenge in parse_challenges(challenges))
+        if schemes:
+            return UnauthorizedError(
+                f"{call.what}: the registry wants a log-in of a kind that mirrord does not speak: {quote(schemes, 60)}",
+                code="AUTH_SCHEME_UNSUPPORTED",
+                remedy="let the registry, or the proxy before it, offer Basic or Bearer",
+                **about,
+            )
+        return UnauthorizedError(
+            f"{call.what}: the registry refuses, and does not say how to log in: no access, or nothing of that name",
+            **about,
+        )
 
     def too_many_redirects(self, call: Call) -> ProtocolViolationError:
         """Return the error for a chain of redirects without an end."""

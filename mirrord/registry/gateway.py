@@ -14,7 +14,7 @@ from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RepositoryReader, RepositoryWriter
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.breaker import Breaker
-from mirrord.registry.doors import Doors
+from mirrord.registry.doors import Doors, Resolver, system_resolver
 from mirrord.registry.exchange import Exchange
 from mirrord.registry.guard import guarded_socket_factory
 from mirrord.registry.http import RegistryHttp
@@ -39,7 +39,7 @@ class Surroundings:
     """What a gateway needs of the outside: settings by host, credentials, time, chance, and who listens.
 
     ``transport`` replaces the network in tests: called with a registry's settings and whether it is for other
-    origins; None means the real one.
+    origins; None means the real one. ``resolver`` looks up whether a registry's own name leads inside.
     """
 
     settings: Mapping[str, RegistrySettings]
@@ -50,6 +50,7 @@ class Surroundings:
     events: EventSink
     jitter: random.Random
     transport: Callable[[RegistrySettings, bool], Transport] | None = None
+    resolver: Resolver = system_resolver
 
 
 class HttpGateway:
@@ -170,6 +171,7 @@ class HttpGateway:
             trust=trust,
             own=self._transport(settings, foreign=False, guarded=False),
             foreign=lambda guarded: self._transport(settings, foreign=True, guarded=guarded),
+            resolver=self._around.resolver,
         )
 
     def _transport(self, settings: RegistrySettings, *, foreign: bool, guarded: bool) -> Transport:

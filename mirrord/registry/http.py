@@ -18,7 +18,6 @@ from mirrord.errors import (
     ProtocolViolationError,
     RateLimitedError,
     RegistryError,
-    UnauthorizedError,
     UnavailableError,
 )
 from mirrord.ports.clock import Clock
@@ -38,6 +37,7 @@ UNREACHABLE_FOR_S = 15.0
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_GREETED = frozenset(range(200, 500)) - RETRYABLE_STATUS
 
 
 class RegistryHttp:
@@ -151,8 +151,8 @@ class RegistryHttp:
                     f"{call.what}: the registry redirects an upload, which cannot be followed",
                     **self._exchange.about(call, response.status_code),
                 )
-            if response.status_code == 401:  # noqa: PLR2004 - Unauthorized
-                await self.authorizer.forget(call.scopes)
+            if response.status_code == 401 and ruling.verdict is Verdict.FOLLOW_WITH_CREDENTIAL:  # noqa: PLR2004
+                await self.authorizer.forget(call.scopes, headers.get("Authorization", ""))
                 self.authorizer.learn(response.headers.get_list("www-authenticate"))
             return await self._finish(call, response)
         finally:
@@ -174,6 +174,7 @@ class RegistryHttp:
             headers=headers,
             content=content,
             ok=range(200, 500),
+            too_large_code="TOKEN_INVALID",
             credential=False,
         )
         return await self._retrying(lambda: self._token_attempt(call))
@@ -205,7 +206,7 @@ class RegistryHttp:
             target="/v2/",
             what=f"greet the registry {self.host}",
             scopes=(),
-            ok=range(200, 500),
+            ok=_GREETED,
             credential=False,
         )
         answer = await self._attempt(call, held=True)
@@ -281,14 +282,11 @@ class RegistryHttp:
 
     async def _reauthorise(self, call: Call, response: httpx2.Response) -> None:
         """Learn from a 401; raise where there is nothing to answer its challenge with."""
-        await self.authorizer.forget(call.scopes)
-        self.authorizer.learn(response.headers.get_list("www-authenticate"))
+        values = response.headers.get_list("www-authenticate")
+        await self.authorizer.forget(call.scopes, response.request.headers.get("authorization", ""))
+        self.authorizer.learn(values)
         if await self.authorizer.header(call.scopes) is None:
-            raise UnauthorizedError(
-                f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
-                remedy=f'add username and password for "{self.host}" under registries, or log in with docker',
-                **self._exchange.about(call, response.status_code),
-            )
+            raise self._exchange.no_way_to_authorise(call, values, asked=self.authorizer.scheme != "none")
 
     async def _retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Make an attempt, and others after failures that may pass. No place is held while waiting.

@@ -141,12 +141,15 @@ class Authorizer:
             return _basic(credential) if credential is not None else None
         return f"Bearer {await self._token(challenge, self._meant(challenge, scopes), credential)}"
 
-    async def forget(self, scopes: Scopes) -> None:
-        """Drop the token for ``scopes``: the registry did not accept it."""
+    async def forget(self, scopes: Scopes, refused: str) -> None:
+        """Drop the token for ``scopes``, if it is still that of the header value that the registry ``refused``."""
         challenge = self._challenge
         if isinstance(challenge, BearerChallenge):
             credential = await self._credential()
-            self._tokens.pop(_key(challenge, self._meant(challenge, scopes), credential), None)
+            key = _key(challenge, self._meant(challenge, scopes), credential)
+            token = self._tokens.get(key)
+            if token is not None and refused == f"Bearer {token.text}":
+                del self._tokens[key]
 
     @staticmethod
     def _meant(challenge: BearerChallenge, scopes: Scopes) -> Scopes:
