@@ -8,6 +8,7 @@ A command is a plain function around an async body::
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -90,7 +91,12 @@ def run_async(
         ) as app:
             return await body(app)
 
-    return anyio.run(_supervise, work, backend="asyncio")
+    return anyio.run(_supervise, work, backend="asyncio", backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _has_uvloop() -> bool:
+    """Say whether the faster event loop is installed; it is on the platforms that it exists for."""
+    return importlib.util.find_spec("uvloop") is not None
 
 
 async def _supervise(work: Callable[[], Awaitable[T]]) -> T:
