@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := .make
-LOCK := pyproject.toml $(wildcard uv.lock)
+LOCK := pyproject.toml constraints.txt
 CODE := mirrord tests bench
 
 .PHONY: help
@@ -63,8 +63,9 @@ schema: $(STAMPS)/run ## write the JSON Schema and the reference of the configur
 	cp $(STAMPS)/configuration.md docs/reference/configuration.md
 
 .PHONY: lock
-lock: $(STAMPS)/run ## resolve the dependencies anew into uv.lock
-	$(BIN)/uv lock --upgrade
+lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
+	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \
+		--output-file constraints.txt pyproject.toml
 
 .PHONY: system
 system: ## the system tools that integration tests and the benchmark need (installs as root on Debian and Ubuntu)
@@ -76,7 +77,7 @@ clean: ## remove all that make made
 		.hypothesis .import_linter_cache
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What is installed follows pyproject.toml and uv.lock; the code itself is installed in place.
+# What is installed follows pyproject.toml and constraints.txt; the code itself is installed in place.
 $(STAMPS)/run: $(LOCK) scripts/install.sh
 	@scripts/install.sh $(VENV) run
 	@mkdir -p $(STAMPS) && touch $@

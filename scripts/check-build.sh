@@ -15,6 +15,6 @@ require() {
 require "$wheel" "$(.venv/bin/python -m zipfile -l "$wheel" | awk '{ print $1 }')" \
     '^mirrord/py\.typed$' '^mirrord/config/mirrord\.schema\.json$' '^mirrord-.*/licenses/LICENSE$' '^mirrord-.*/entry_points\.txt$'
 require "$sdist" "$(tar -tzf "$sdist")" \
-    '/pyproject\.toml$' '/LICENSE$' '/README\.md$' '/Makefile$' '/scripts/install\.sh$' '/uv\.lock$' '/mirrord/py\.typed$' '/tests/conftest\.py$'
+    '/pyproject\.toml$' '/LICENSE$' '/README\.md$' '/Makefile$' '/scripts/install\.sh$' '/constraints\.txt$' '/mirrord/py\.typed$' '/tests/conftest\.py$'
 .venv/bin/uv run --quiet --isolated --no-project --with "$wheel" mirrord version
 ls -l "$wheel" "$sdist"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Install the project in place into a virtual environment, made if need be: install.sh DIRECTORY run|dev
-# With uv and the versions of uv.lock; where uv cannot be had or cannot reach an index, with pip.
+# With the versions of constraints.txt, by uv, or by pip where uv cannot be had.
 set -euo pipefail
 venv=$1
 purpose=$2
@@ -37,21 +37,18 @@ make_venv() {
 
 [ -x "$venv/bin/python" ] || make_venv "$(find_python)"
 
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore UV_PROJECT_ENVIRONMENT=$venv
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 case $purpose in
-run) groups=(--no-dev) ;;
+run) groups=() ;;
 dev) groups=(--group dev) ;;
 *) echo "install.sh: the purpose is run or dev, not '$purpose'" >&2 && exit 2 ;;
 esac
-locked=()
-[ -e uv.lock ] && locked=(--locked)
 
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet uv || true
-# Inexact: uv stands in the environment without being one of the project's dependencies.
-if [ -x "$venv/bin/uv" ] && "$venv/bin/uv" sync --quiet --inexact "${locked[@]}" "${groups[@]}"; then
+wanted=(--quiet --constraint constraints.txt --editable . "${groups[@]}")
+if [ -x "$venv/bin/uv" ] && "$venv/bin/uv" pip install --python "$venv/bin/python" "${wanted[@]}"; then
     exit
 fi
-echo "uv did not install the project: trying pip, without the lock file" >&2
+echo "uv did not install the project: trying pip" >&2
 "$venv/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
-[ "$purpose" = run ] && groups=()
-"$venv/bin/python" -m pip install --quiet --editable . "${groups[@]}"
+"$venv/bin/python" -m pip install "${wanted[@]}"

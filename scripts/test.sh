@@ -30,7 +30,7 @@ echo "== coverage"
     cat "$logs/pure.txt"
     status=1
 }
-coverage=$("$bin/coverage" report --format=total --precision=1)
-errors=$(total 'errors?')
-echo "$(total passed) passed, $(total failed) failed, $errors errors, $(total skipped) skipped; coverage $coverage %"
+echo "coverage: $("$bin/coverage" report --format=total --precision=1) % of lines and branches"
+failed=$(($(total failed) + $(total 'errors?')))
+echo "$(total passed) passed, $failed failed, $(total skipped) skipped"
 exit "$status"
