@@ -157,15 +157,30 @@ class RegistryGateway(Protocol):
         ...
 
 
+class Places(Protocol):
+    """Places held at the source and at some targets of one copy. Each can be given back before the others."""
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The hosts among the targets that got a place."""
+        ...
+
+    def source_done(self) -> None:
+        """Give back the place at the source: nothing more is read. Doing it again changes nothing."""
+        ...
+
+    def target_done(self, host: str) -> None:
+        """Give back the place at a target: nothing more is written there. Doing it again changes nothing."""
+        ...
+
+
 class Slots(Protocol):
     """Places at several registries at once, so that two copies can never wait for each other."""
 
-    def hold(
-        self, *, source: str, targets: Collection[str], patience_s: float
-    ) -> AbstractAsyncContextManager[frozenset[str]]:
-        """Hold one place at ``source`` and at each of ``targets``, taken in sorted order of hosts.
+    def hold(self, *, source: str, targets: Collection[str], patience_s: float) -> AbstractAsyncContextManager[Places]:
+        """Hold one place at ``source`` and at each of ``targets``; a host that is both takes one place.
 
-        Yields the targets that got a place: those that had none within ``patience_s`` seconds are left out, but
-        never all of them.
+        Targets that have no place within ``patience_s`` seconds are left out, but never all of them: where all are
+        busy, nothing is held until one of them is free. What was not given back before is given back at the end.
         """
         ...

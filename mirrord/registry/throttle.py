@@ -6,12 +6,12 @@ Everything here belongs to one registry and is shared by all rules of the proces
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import anyio
 
 from mirrord.ports.clock import Clock
-from mirrord.ports.registry import Slots
+from mirrord.ports.registry import Places, Slots
 
 DEFAULT_CONCURRENCY = 16
 
@@ -88,37 +88,103 @@ class Throttle:
         self._places.release()
 
 
+class _Held(Places):
+    """Places at the registries of one copy. A registry that is source and target has one place for both."""
+
+    def __init__(self, source: str, targets: Collection[str]) -> None:
+        self._source = source
+        self._wanted = frozenset(targets)
+        self._throttles: dict[str, Throttle | None] = {}
+        self._done: set[tuple[str, bool]] = set()
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The targets that got a place, whether or not it was given back since."""
+        return self._wanted & self._throttles.keys()
+
+    def add(self, host: str, throttle: Throttle | None) -> None:
+        """Note a place that was taken; None where nothing limits the host."""
+        self._throttles[host] = throttle
+
+    def source_done(self) -> None:
+        """Give back the source's place, unless the host is a target too."""
+        self._give_back(self._source, is_source=True)
+
+    def target_done(self, host: str) -> None:
+        """Give back a target's place, unless the host is the source too."""
+        self._give_back(host, is_source=False)
+
+    def close(self) -> None:
+        """Give back everything."""
+        self.source_done()
+        for host in self.targets:
+            self.target_done(host)
+
+    def _give_back(self, host: str, *, is_source: bool) -> None:
+        use, other = (host, is_source), (host, not is_source)
+        if use in self._done or host not in self._throttles:
+            return
+        self._done.add(use)
+        has_other_use = host in self._wanted if is_source else host == self._source
+        throttle = self._throttles[host]
+        if throttle is not None and (other in self._done or not has_other_use):
+            throttle.release()
+
+
 class RegistrySlots(Slots):
-    """Places at several registries, taken in sorted order of hosts so that nobody waits in a circle."""
+    """Places at several registries.
+
+    Nobody waits in a circle: hosts are asked in sorted order, and while anything is held only the source is waited
+    for without a bound.
+    """
 
     def __init__(self, throttles: ThrottleBook) -> None:
         self._throttles = throttles
 
     @asynccontextmanager
-    async def hold(self, *, source: str, targets: Collection[str], patience_s: float) -> AsyncIterator[frozenset[str]]:
-        """Hold one place at ``source`` and at each target; a host that is both takes one place.
+    async def hold(self, *, source: str, targets: Collection[str], patience_s: float) -> AsyncIterator[Places]:
+        """Hold one place at ``source`` and at each target, as the port says."""
+        held = await self._take(source, targets, patience_s)
+        while targets and not held.targets:
+            held.close()
+            await self._any_free(targets)
+            held = await self._take(source, targets, patience_s)
+        try:
+            yield held
+        finally:
+            held.close()
 
-        Targets that have no place within ``patience_s`` after the first target had one are left out.
-        """
-        async with AsyncExitStack() as stack:
-            held: set[str] = set()
-            wanted = {source, *targets}
-            for host in sorted(wanted):
+    async def _take(self, source: str, targets: Collection[str], patience_s: float) -> _Held:
+        """Take what is to be had."""
+        held = _Held(source, targets)
+        try:
+            for host in sorted({source, *targets}):
                 throttle = self._throttles.throttle(host)
                 if throttle is None:
-                    held.add(host)
-                    continue
-                optional = host != source and bool((held & set(targets)) - {host})
-                if optional:
-                    with anyio.move_on_after(patience_s) as scope:
-                        await throttle.acquire()
-                    if scope.cancelled_caught:
-                        continue
-                else:
+                    held.add(host, None)
+                elif host == source:
                     await throttle.acquire()
-                stack.callback(throttle.release)
-                held.add(host)
-            yield frozenset(held & set(targets))
+                    held.add(host, throttle)
+                else:
+                    with anyio.move_on_after(patience_s):
+                        await throttle.acquire()
+                        held.add(host, throttle)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+    async def _any_free(self, hosts: Collection[str]) -> None:
+        """Wait until any of ``hosts`` has a free place; does not keep it."""
+        async with anyio.create_task_group() as group:
+
+            async def wait(throttle: Throttle) -> None:
+                async with throttle.place():
+                    group.cancel_scope.cancel()
+
+            for host in hosts:
+                if (throttle := self._throttles.throttle(host)) is not None:
+                    group.start_soon(wait, throttle)
 
 
 class ThrottleBook:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import anyio
@@ -20,7 +21,7 @@ from mirrord.oci.reference import Location, Repository
 from mirrord.planning.report import BlobOutcome
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, EventSink
-from mirrord.ports.registry import RepositoryReader, RepositoryWriter, Slots
+from mirrord.ports.registry import Places, RepositoryReader, RepositoryWriter, Slots
 from mirrord.transfer.once import KeyedOnce
 from mirrord.transfer.source import backoff_s, resumed
 from mirrord.transfer.tee import Sink, SourceFailedError, SpentLagError, tee
@@ -261,14 +262,14 @@ class _Delivery:
         hold = self._run.slots.hold(source=self._source.location.host, targets=hosts, patience_s=PATIENCE_S)
         errors: dict[Location, Exception] = {}
         async with hold as places:
-            group = [target for target in targets if target.location.host in places]
+            group = [target for target in targets if target.location.host in places.targets]
             for target in targets:
                 if target not in group:
                     errors[target.location] = SpentLagError("no place in time; it reads alone", side="target")
             deadline_s = DEADLINE_BASE_S + self.blob.size / SLOWEST_BYTES_PER_S
             try:
                 with anyio.fail_after(deadline_s):
-                    ends = await self._tee(group)
+                    ends = await self._tee(group, places)
             except TimeoutError:
                 late = UnavailableError(
                     f"the blob {self.blob.digest} was not copied within {deadline_s:.0f} s",
@@ -280,7 +281,8 @@ class _Delivery:
         errors |= {target.location: error for target, error in zip(group, ends, strict=True) if error is not None}
         return errors
 
-    async def _tee(self, group: Sequence[RepositoryWriter]) -> list[Exception | None]:
+    async def _tee(self, group: Sequence[RepositoryWriter], places: Places) -> list[Exception | None]:
+        """Send the bytes; a place is given back as soon as its registry is done, however long the others take."""
         run, blob = self._run, self.blob
         number = next(run.numbers)
         locations = tuple(target.location for target in group)
@@ -291,11 +293,14 @@ class _Delivery:
         )
 
         async def counted() -> AsyncIterator[bytes]:
-            async for piece in resumed(self._source, blob, clock=run.clock, jitter=run.jitter):
-                run.events.emit(BlobProgress(transfer=number, read=len(piece)))
-                yield piece
+            async with aclosing(resumed(self._source, blob, clock=run.clock, jitter=run.jitter)) as pieces:
+                async for piece in pieces:
+                    run.events.emit(BlobProgress(transfer=number, read=len(piece)))
+                    yield piece
+            places.source_done()
 
         def settled(index: int, error: Exception | None) -> None:
+            places.target_done(locations[index].host)
             if error is None:
                 self._end(locations[index], BlobOutcome.UPLOADED)
 

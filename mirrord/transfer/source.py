@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from mirrord.errors import RegistryError
 from mirrord.oci.descriptor import Descriptor
@@ -24,7 +24,7 @@ def backoff_s(failures: int, jitter: random.Random) -> float:
 
 async def resumed(
     reader: RepositoryReader, blob: Descriptor, *, clock: Clock, jitter: random.Random
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield a blob's bytes once, asking again with an offset after a broken connection.
 
     Gives up after four failures without at least 1 MiB between them. The caller verifies the digest over the whole.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -31,7 +31,7 @@ from mirrord.oci.reference import Location, Repository, Tag
 from mirrord.planning.attachment import fallback_tag
 from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
 from mirrord.ports.events import Event, EventSink
-from mirrord.ports.registry import ReferrersAnswer, RegistryGateway, RepositoryReader, RepositoryWriter, Slots
+from mirrord.ports.registry import Places, ReferrersAnswer, RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.registry.throttle import ThrottleBook
 from tests.fakes.images import Content, descriptor_json
 
@@ -430,28 +430,44 @@ def add_to_fallback(held: Held, manifest: AnyManifest) -> None:
     held.tags[tag] = index.descriptor.digest
 
 
-class FreeSlots(Slots):
-    """Places for everybody. ``busy`` hosts are left out that many times; ``most`` is how many were held at once."""
+class FreePlaces(Places):
+    """Places that nobody else wants. ``done`` tells who gave theirs back, in order; the source is ""."""
 
-    def __init__(self, **busy: int) -> None:
-        self.busy = {host.replace("_", "."): times for host, times in busy.items()}
-        self.held = 0
-        self.most = 0
+    def __init__(self, targets: Collection[str]) -> None:
+        self.done: list[str] = []
+        self._targets = frozenset(targets)
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """The targets that are not left out."""
+        return self._targets
+
+    def source_done(self) -> None:
+        """Note it."""
+        self.done.append("")
+
+    def target_done(self, host: str) -> None:
+        """Note it."""
+        self.done.append(host)
+
+
+class FreeSlots(Slots):
+    """Places for everybody. ``busy`` tells how many times a host is left out; ``held`` are all places ever held."""
+
+    def __init__(self, busy: Mapping[str, int] | None = None) -> None:
+        self.busy = dict(busy or {})
+        self.held: list[FreePlaces] = []
 
     @asynccontextmanager
-    async def hold(self, *, source: str, targets: Collection[str], patience_s: float) -> AsyncIterator[frozenset[str]]:
+    async def hold(self, *, source: str, targets: Collection[str], patience_s: float) -> AsyncIterator[Places]:
         """Hold places; never leave all targets out."""
         there = set(targets)
         for host in sorted(targets):
             if self.busy.get(host, 0) and len(there) > 1:
                 self.busy[host] -= 1
                 there.discard(host)
-        self.held += 1
-        self.most = max(self.most, self.held)
-        try:
-            yield frozenset(there)
-        finally:
-            self.held -= 1
+        self.held.append(FreePlaces(there))
+        yield self.held[-1]
 
 
 class Recorder(EventSink):

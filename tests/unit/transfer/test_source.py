@@ -130,7 +130,7 @@ async def test_source_is_closed_when_its_reader_stops() -> None:
     reading = Reading(200)
     stream = resumed(reading.memory.reader(SOURCE), reading.blob, clock=reading.clock, jitter=random.Random(1))
 
-    async with aclosing(stream):  # type: ignore[type-var]  # an async generator has aclose
+    async with aclosing(stream):
         async for _ in stream:
             break
 
