@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING
 
 from mirrord.cli.options import Colour
@@ -41,11 +41,7 @@ class Output:
 
     def text(self, *lines: RenderableType) -> None:
         """Write lines or tables for people. A plain ``str`` is printed as it stands, brackets included."""
-        console = make_console(self._stream, self._colour)
-        with console.capture() as capture:
-            for line in lines:
-                console.print(line, soft_wrap=True)
-        self._write(capture.get())
+        self._guarded(lambda: self._stream.write(self._render(lines)))
 
     def json(self, result: Mapping[str, object]) -> None:
         """Write one JSON object, indented, with ``schema_version`` as its first key."""
@@ -66,6 +62,18 @@ class Output:
             self._write(content.decode("utf-8", "replace"))
         else:
             self._guarded(lambda: buffer.write(content))
+
+    def _render(self, lines: Sequence[RenderableType]) -> str:
+        from rich.text import Text
+
+        from mirrord.cli.console import hang
+
+        console = make_console(self._stream, self._colour)
+        with console.capture() as capture:
+            for line in lines:
+                fitted = hang(line, console) if isinstance(line, Text) and console.is_terminal else line
+                console.print(fitted, soft_wrap=True)
+        return capture.get()
 
     def _write(self, text: str) -> None:
         self._guarded(lambda: self._stream.write(text))

@@ -176,7 +176,8 @@ def _sum_lines(report: PlanReport) -> list[Text]:
     images = report.changed_tags + sum(counts.values())
     if not report.changed_tags:
         rest = ", ".join(f"{count:,} {name}" for count, name in told if count) or "no images"
-        return [Text.assemble(("no changes", "bold green"), f": {rest}")]
+        failed = counts[Outcome.FAILED] or any(rule.problems for rule in rules)
+        return [Text.assemble(("no changes", "bold" if failed else "bold green"), f": {rest}")]
     counted = ", ".join(f"{count:,} {name}" for count, name in told if count)
     return [
         Text.assemble((count_text(images, "image"), "bold"), f": {counted}"),
