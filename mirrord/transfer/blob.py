@@ -14,7 +14,14 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from mirrord.errors import ContentMismatchError, LeaderFailedError, RegistryError, UnavailableError
+from mirrord.errors import (
+    ContentMismatchError,
+    LeaderFailedError,
+    NotFoundError,
+    RegistryError,
+    TransferError,
+    UnavailableError,
+)
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Repository
@@ -222,7 +229,7 @@ class _Delivery:
         """Send the bytes, together where possible; those that fail in a way that may pass try again together."""
         waiting = list(targets)
         failures = 0
-        spoiled = False
+        spoiled: set[Location] = set()
         while waiting:
             errors = await self._round(waiting)
             again: list[RepositoryWriter] = []
@@ -233,26 +240,34 @@ class _Delivery:
                 if error is None:
                     continue
                 cause = error.__cause__ if isinstance(error, SourceFailedError) and error.__cause__ else error
-                if isinstance(cause, ContentMismatchError) and not spoiled:
-                    again.append(target)  # once more, on another connection
-                elif isinstance(error, SpentLagError):
+                if isinstance(error, SpentLagError):
                     again.append(target)
+                elif isinstance(cause, ContentMismatchError) and target.location not in spoiled:
+                    spoiled.add(target.location)
+                    again.append(target)  # once more, on another connection
                 elif isinstance(cause, RegistryError) and cause.retryable and failures < TRIES:
                     again.append(target)
                     wait_s = max(wait_s, backoff_s(failures, self._run.jitter), cause.retry_after_s or 0.0)
                 else:
                     self._fail(target, error, cause)
-            spoiled = spoiled or any(
-                isinstance(error, SourceFailedError) and isinstance(error.__cause__, ContentMismatchError)
-                for error in errors.values()
-            )
             waiting = again
             if waiting and wait_s:
                 await self._run.clock.sleep(wait_s)
 
     def _fail(self, target: RepositoryWriter, error: Exception, cause: BaseException) -> None:
-        place = self._source.location if isinstance(error, SourceFailedError) else target.location
+        """Settle a target for good: it is not tried again in this run, nor the source if that is to blame."""
+        source = self._source.location
+        place = source if isinstance(error, SourceFailedError) else target.location
         shown = cause if isinstance(cause, Exception) else error
+        if place == source and isinstance(cause, NotFoundError):
+            shown = TransferError(
+                f"{source} lacks the blob {self.blob.digest}, which a manifest there names",
+                code="SOURCE_INCOMPLETE",
+                side="source",
+                operation="read",
+                remedy="push the image to the source again; it cannot be pulled from there either",
+            )
+            shown.__cause__ = cause
         self._run.failed[place, self.blob.digest] = shown
         self._end(target.location, shown)
 

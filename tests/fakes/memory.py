@@ -352,12 +352,13 @@ class MemoryRepository(RepositoryReader, RepositoryWriter):
     async def put_blob(self, blob: Descriptor, body: AsyncIterator[bytes]) -> None:
         """Take a blob; it is there once all of it came and has its digest."""
         await self._memory.meet(Operation("put_blob", self._location, str(blob.digest)))
-        content = b""
+        received = bytearray()
         with self._body():
             async for piece in body:
-                await self._memory.meet(Operation("take", self._location, str(blob.digest), str(len(content))))
-                content += piece
+                await self._memory.meet(Operation("take", self._location, str(blob.digest), str(len(received))))
+                received += piece
             await self._memory.meet(Operation("commit", self._location, str(blob.digest)))
+        content = bytes(received)
         if Digest.of(content, blob.digest.algorithm) != blob.digest:
             raise ContentMismatchError(f"{self._location} got other bytes than those of {blob.digest}")
         self._held.blobs[blob.digest] = content
