@@ -109,8 +109,9 @@ async def put_blob(
     started = await http.request(call, held=True)
     location = _location(http, started)
     body = UploadBody(stream, size=blob.size, bandwidth=http.throttle.bandwidth, clock=http.clock)
+    chunked = habits.chunked  # as this upload goes: another may learn better in the meantime
     try:
-        if habits.chunked:
+        if chunked:
             location = await _send_chunks(
                 http, path, blob, body=body, location=location, started=started, habits=habits
             )
@@ -122,7 +123,7 @@ async def put_blob(
         if isinstance(cause, RegistryError) and cause is not body.error:
             if await _is_there_after_all(http, path, blob, body, cause):
                 return
-            cause = _judge_refusal(cause, habits)
+            cause = _judge_refusal(cause, habits, chunked=chunked)
         if not _is_gone(cause):
             await _cancel(http, path, location)
         if cause is exc:
@@ -182,16 +183,16 @@ async def _is_there_after_all(
     if not lost or body.sent < blob.size:
         return False
     try:
-        return await has_blob(http, path, blob)
+        return await has_blob(http, path, blob, held=True)
     except RegistryError:
         return False
 
 
-def _judge_refusal(cause: RegistryError, habits: UploadHabits) -> RegistryError:
-    """Say whether a fresh upload may work: with a new token, in chunks, or since the session was lost."""
+def _judge_refusal(cause: RegistryError, habits: UploadHabits, *, chunked: bool) -> RegistryError:
+    """Say whether a fresh upload may work: with a new token, in chunks if this had none, or as the session was lost."""
     if isinstance(cause, UnauthorizedError) and cause.status is not None:
         cause.retryable = True  # the token ended during the upload; the next one starts with a new token
-    elif isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 416, 501) and not habits.chunked:
+    elif isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 416, 501) and not chunked:
         habits.chunked = True
         cause.retryable = True
     elif _UNKNOWN_UPLOAD & set(cause.error_codes) or cause.status in (404, 416):
