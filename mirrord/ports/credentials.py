@@ -24,7 +24,7 @@ class Credential:
     @property
     def key(self) -> str:
         """A digest that tells credentials apart in caches without holding them."""
-        text = "\x00".join((self.username, self.secret, self.identity_token))
+        text = f"{self.username}\x00{self.secret}\x00{self.identity_token}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
