@@ -51,7 +51,7 @@ async def observe(context: Context, rule: Rule, choice: Choice) -> Looks:
     locations = [template.location(choice.source) for template in rule.targets]
     watcher = _Watcher(context, rule, choice, reader, locations)
     wanted: list[Tag | None] = [None] if choice.digest is not None and not choice.selection.taken else []
-    wanted += list(choice.selection.taken)
+    wanted += [tag for tag in choice.selection.taken if watcher.has_place(tag)]
     heads = await each(wanted, watcher.resolve, LOOKS_AT_ONCE) if wanted else []
     roots: dict[Digest, Descriptor] = {}
     tags: dict[Digest, list[Tag | None]] = {}
@@ -84,6 +84,16 @@ class _Watcher:
         self._choice = choice
         self._reader = reader
         self._targets = [_Target(location, context.gateway.writer(location)) for location in locations]
+
+    def has_place(self, tag: Tag) -> bool:
+        """Say whether every target has a valid tag for ``tag``; one that has not fails this tag alone."""
+        try:
+            for index in range(len(self._targets)):
+                self._map(index, tag)
+        except MirrordError as exc:
+            self._settle(tag, Outcome.FAILED, str(exc), describe(exc), is_mapped=False)
+            return False
+        return True
 
     async def resolve(self, tag: Tag | None) -> Descriptor | None:
         """Return what a tag points to now, or settle it: it vanished, was never there, or could not be asked."""
@@ -161,6 +171,8 @@ class _Watcher:
         reason: str,
         problem: Problem | None = None,
         digest: Digest | None = None,
+        *,
+        is_mapped: bool = True,
     ) -> None:
         for index, target in enumerate(self._targets):
             self.settled.append(
@@ -168,7 +180,7 @@ class _Watcher:
                     rule=self._rule.name,
                     source=self._choice.source,
                     target=target.location,
-                    tags=((tag, self._map(index, tag)),),
+                    tags=((tag, self._map(index, tag) if is_mapped else None),),
                     outcome=outcome,
                     reason=reason,
                     digest=digest,
