@@ -62,6 +62,11 @@ schema: $(STAMPS)/run ## write the JSON Schema and the reference of the configur
 		> $(STAMPS)/configuration.md
 	cp $(STAMPS)/configuration.md docs/reference/configuration.md
 
+.PHONY: docs
+docs: $(STAMPS)/run ## write the reference of the command line anew
+	$(BIN)/python scripts/cli_reference.py > $(STAMPS)/cli.md
+	cp $(STAMPS)/cli.md docs/reference/cli.md
+
 .PHONY: lock
 lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \
