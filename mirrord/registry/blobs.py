@@ -25,8 +25,11 @@ _HEAD_OK = frozenset({200, 404})
 _GET_OK = frozenset({200, _PARTIAL})
 
 
-async def has_blob(http: RegistryHttp, path: str, blob: Descriptor) -> bool:
-    """Say whether a repository holds a blob of this digest and, where the registry tells it, of this size."""
+async def has_blob(http: RegistryHttp, path: str, blob: Descriptor, *, held: bool = False) -> bool:
+    """Say whether a repository holds a blob of this digest and, where the registry tells it, of this size.
+
+    ``held``: the caller holds a place at the registry; another one might never come.
+    """
     call = Call(
         method="HEAD",
         target=f"/v2/{path}/blobs/{blob.digest}",
@@ -34,7 +37,7 @@ async def has_blob(http: RegistryHttp, path: str, blob: Descriptor) -> bool:
         scopes=scopes.pull(path),
         ok=_HEAD_OK,
     )
-    answer = await http.request(call)
+    answer = await http.request(call, held=held)
     length = answer.headers.get("content-length", "")
     return answer.status == 200 and (not length.isdigit() or int(length) == blob.size)  # noqa: PLR2004 - OK
 

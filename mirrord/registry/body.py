@@ -25,7 +25,7 @@ class UploadBody:
         self._bandwidth = bandwidth
         self._clock = clock
         self._rest = b""
-        self._waiting_for_source = True
+        self._waiting_for_source = False
         self._given_at = clock.monotonic()
 
     async def take(self, count: int) -> AsyncIterator[bytes]:

@@ -40,6 +40,7 @@ HOP_DEADLINE_S = 70.0
 READ_BASE_S = 30.0
 SLOWEST_BYTES_PER_S = 64 * 1024
 LONGEST_INLINE_WAIT_S = 15 * 60.0
+SHORTEST_PAUSE_S = 1.0
 DISCARD_S = 5.0
 
 
@@ -167,8 +168,8 @@ class Exchange:
         raise error
 
     def _note_pause(self, error: RateLimitedError) -> None:
-        if error.retry_after_s:
-            self._throttle.pause(min(error.retry_after_s, LONGEST_INLINE_WAIT_S))
+        """Let the whole registry rest, and never for less than a moment: hints of microseconds are sent too."""
+        self._throttle.pause(min(max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_INLINE_WAIT_S))
 
     async def judge(self, call: Call, target: str, door: Door) -> Ruling:
         """Return the ruling on a path of our own making or a URL that the registry named; a refused one is an error."""
