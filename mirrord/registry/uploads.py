@@ -124,7 +124,7 @@ async def put_blob(
             if await _is_there_after_all(http, path, blob, body, cause):
                 return
             cause = _judge_refusal(cause, habits, chunked=chunked)
-        if not _is_gone(cause):
+        if cause is body.error or not _is_gone(cause):
             await _cancel(http, path, location)
         if cause is exc:
             raise

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from mirrord.errors import UnsupportedError
+from mirrord.errors import ContentMismatchError, UnsupportedError
 from mirrord.oci.descriptor import Descriptor
 from tests.fakes.clients import REPOSITORY, Client, open_client
 from tests.fakes.images import content, describe
@@ -50,6 +50,21 @@ async def test_uploads_refused_at_the_same_time_may_all_be_sent_again_in_chunks(
         tasks.start_soon(upload, client, "one")
         tasks.start_soon(upload, client, "two")
     assert retryable == [True, True]
+
+
+@pytest.mark.parametrize("sent", [pytest.param(b"", id="before-the-first-byte"), pytest.param(b"x", id="after-it")])
+async def test_upload_whose_content_turns_out_wrong_at_the_source_is_cancelled(sent: bytes) -> None:
+    """Wrong content is no answer of the target: its session is still open."""
+
+    async def stream() -> AsyncIterator[bytes]:
+        if sent:
+            yield sent
+        raise ContentMismatchError("the source sends something else", host="source.test")
+
+    async with FakeRegistry() as registry, open_client(registry) as client:
+        with pytest.raises(ContentMismatchError, match="something else"):
+            await client.writer().put_blob(describe(content("blob"), "application/octet-stream"), stream())
+        assert registry.store.uploads(REPOSITORY) == ()
 
 
 async def once(blob: bytes) -> AsyncIterator[bytes]:
