@@ -63,6 +63,6 @@ def parse_time(text: str | None) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # in UTC it may lie before the first year, or after the last
         return None
-    return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -15,12 +15,13 @@ from mirrord.oci.manifest import parse_manifest
 from mirrord.oci.mediatype import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from mirrord.oci.platform import Platform
 from mirrord.oci.reference import Location, Repository, Tag
+from mirrord.planning.listing import TagPage
 from mirrord.planning.pattern import PathPattern, TagPattern
 from mirrord.planning.report import Outcome, RuleReport, UnitResult, exit_code
 from mirrord.planning.rule import IndexMode, PlatformSelector, RepositorySelector, Rule, Source, TagSelector
 from mirrord.planning.target import TargetTemplate
 from mirrord.ports.events import EventSink
-from mirrord.ports.registry import Slots
+from mirrord.ports.registry import RepositoryReader, Slots
 from mirrord.sync.context import Context
 from mirrord.sync.estimating import Forecast, forecast
 from mirrord.sync.run import RuleRun, Run
@@ -29,7 +30,7 @@ from mirrord.transfer.executor import Executor
 from mirrord.transfer.window import Windows
 from tests.fakes.clock import FakeClock
 from tests.fakes.images import Content, content, describe, descriptor_json, to_json
-from tests.fakes.memory import WRITES, FreeSlots, Memory, Recorder
+from tests.fakes.memory import WRITES, FreeSlots, Memory, MemoryRepository, Recorder
 
 SOURCE = Repository("source.test", "app")
 A = Repository("target-a.test", "mirror/app")
@@ -205,3 +206,26 @@ async def settle(condition: Callable[[], bool]) -> None:
     with anyio.fail_after(5):
         while not condition():
             await anyio.lowlevel.checkpoint()
+
+
+class PagedMemory(Memory):
+    """Registries whose listings tell what a test says: ``pages``, in the order in which they come."""
+
+    def __init__(self, *pages: TagPage) -> None:
+        super().__init__()
+        self.pages = pages
+
+    def reader(self, location: Location) -> RepositoryReader:
+        """Return a reader with those listings."""
+        return _PagedRepository(self, location)
+
+
+class _PagedRepository(MemoryRepository):
+    def __init__(self, memory: PagedMemory, location: Location) -> None:
+        super().__init__(memory, location)
+        self._pages = memory.pages
+
+    async def list_tags(self) -> AsyncIterator[TagPage]:
+        for page in self._pages:
+            await self._ask("list_tags")
+            yield page
