@@ -83,6 +83,14 @@ class Throttle:
         """Take a place, to be given back with `release`."""
         await self._places.acquire()
 
+    def try_acquire(self) -> bool:
+        """Take a place if one is free at once."""
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            return False
+        return True
+
     def release(self) -> None:
         """Give a place back."""
         self._places.release()
@@ -92,15 +100,31 @@ class _Held(Places):
     """Places at the registries of one copy. A registry that is source and target has one place for both."""
 
     def __init__(self, source: str, targets: Collection[str]) -> None:
+        self.wanted = sorted({source, *targets})
         self._source = source
-        self._wanted = frozenset(targets)
+        self._targets = frozenset(targets)
         self._throttles: dict[str, Throttle | None] = {}
         self._done: set[tuple[str, bool]] = set()
 
     @property
     def targets(self) -> frozenset[str]:
         """The targets that got a place, whether or not it was given back since."""
-        return self._wanted & self._throttles.keys()
+        return self._targets & self._throttles.keys()
+
+    @property
+    def missing(self) -> Collection[str]:
+        """The hosts of which one has to be waited for before the copy can begin."""
+        if self._source not in self._throttles:
+            return (self._source,)
+        return self._targets if not self.targets else ()
+
+    def has(self, host: str) -> bool:
+        """Say whether there is a place at ``host``."""
+        return host in self._throttles
+
+    def is_in_order(self, host: str) -> bool:
+        """Say whether ``host`` comes after all that is held, so that waiting for it closes no circle."""
+        return all(host > other for other, throttle in self._throttles.items() if throttle is not None)
 
     def add(self, host: str, throttle: Throttle | None) -> None:
         """Note a place that was taken; None where nothing limits the host."""
@@ -125,7 +149,7 @@ class _Held(Places):
         if use in self._done or host not in self._throttles:
             return
         self._done.add(use)
-        has_other_use = host in self._wanted if is_source else host == self._source
+        has_other_use = host in self._targets if is_source else host == self._source
         throttle = self._throttles[host]
         if throttle is not None and (other in self._done or not has_other_use):
             throttle.release()
@@ -134,57 +158,64 @@ class _Held(Places):
 class RegistrySlots(Slots):
     """Places at several registries.
 
-    Nobody waits in a circle: hosts are asked in sorted order, and while anything is held only the source is waited
-    for without a bound.
+    Nobody waits in a circle, and a registry that stands still does not fill the others with copies that wait for it.
+    Hosts are asked in sorted order, and while anything is held no host is waited for longer than the caller's
+    patience. Who lacks the source or all targets then holds nothing while waiting for that; the place which comes is
+    kept, and the hosts before it in the order are taken only if they are free at once. A host that was waited for in
+    vain is not waited for again until it has a free place, or each blob would lose the time anew.
     """
 
     def __init__(self, throttles: ThrottleBook) -> None:
         self._throttles = throttles
+        self._full: set[str] = set()
 
     @asynccontextmanager
     async def hold(self, *, source: str, targets: Collection[str], patience_s: float) -> AsyncIterator[Places]:
         """Hold one place at ``source`` and at each target, as the port says."""
-        held = await self._take(source, targets, patience_s)
-        while targets and not held.targets:
-            held.close()
-            await self._any_free(targets)
-            held = await self._take(source, targets, patience_s)
+        held = _Held(source, targets)
         try:
+            while not await self._take(held, patience_s):
+                missing = held.missing
+                held.close()
+                held = _Held(source, targets)
+                await self._wait_for_any(held, missing)
             yield held
         finally:
             held.close()
 
-    async def _take(self, source: str, targets: Collection[str], patience_s: float) -> _Held:
-        """Take what is to be had."""
-        held = _Held(source, targets)
-        try:
-            for host in sorted({source, *targets}):
-                throttle = self._throttles.throttle(host)
-                if throttle is None:
-                    held.add(host, None)
-                elif host == source:
+    async def _take(self, held: _Held, patience_s: float) -> bool:
+        """Take what is to be had besides what is held; say whether it is enough to begin."""
+        for host in held.wanted:
+            throttle = self._throttles.throttle(host)
+            if held.has(host):
+                continue
+            if throttle is None or throttle.try_acquire():
+                self._full.discard(host)
+                held.add(host, throttle)
+            elif host not in self._full and held.is_in_order(host):
+                with anyio.move_on_after(patience_s) as scope:
                     await throttle.acquire()
                     held.add(host, throttle)
-                else:
-                    with anyio.move_on_after(patience_s):
-                        await throttle.acquire()
-                        held.add(host, throttle)
-        except BaseException:
-            held.close()
-            raise
-        return held
+                if scope.cancelled_caught:
+                    self._full.add(host)
+        return not held.missing
 
-    async def _any_free(self, hosts: Collection[str]) -> None:
-        """Wait until any of ``hosts`` has a free place; does not keep it."""
+    async def _wait_for_any(self, held: _Held, hosts: Collection[str]) -> None:
+        """Wait until one of ``hosts`` has a place, and take it."""
+        throttles = {host: throttle for host in hosts if (throttle := self._throttles.throttle(host)) is not None}
         async with anyio.create_task_group() as group:
 
-            async def wait(throttle: Throttle) -> None:
-                async with throttle.place():
-                    group.cancel_scope.cancel()
+            async def wait(host: str, throttle: Throttle) -> None:
+                await throttle.acquire()
+                if group.cancel_scope.cancel_called:
+                    throttle.release()
+                    return
+                held.add(host, throttle)
+                self._full.discard(host)
+                group.cancel_scope.cancel()
 
-            for host in hosts:
-                if (throttle := self._throttles.throttle(host)) is not None:
-                    group.start_soon(wait, throttle)
+            for host, throttle in throttles.items():
+                group.start_soon(wait, host, throttle)
 
 
 class ThrottleBook:

@@ -65,6 +65,7 @@ class _Run:
     jitter: random.Random
     known: dict[_HostKey, _Known] = field(default_factory=dict)
     failed: dict[tuple[Location, Digest], Exception] = field(default_factory=dict)
+    late: set[str] = field(default_factory=set)
     repositories: KeyedOnce = field(default_factory=KeyedOnce)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -127,28 +128,35 @@ class BlobMover:
 
 
 class _Asked:
-    """The answers of the targets of one blob, and the moment when the reading begins without the late ones."""
+    """The answers of the targets of one blob, and the moment when the reading begins without the late ones.
 
-    def __init__(self, targets: int) -> None:
+    ``late`` are hosts that did not answer in time before, for whichever blob of the run: nobody waits for them until
+    they have answered.
+    """
+
+    def __init__(self, targets: Sequence[RepositoryWriter], late: set[str]) -> None:
         self.needy: list[RepositoryWriter] = []
-        self._missing = targets
+        self._missing = {target.location.host for target in targets}
+        self._late = late
         self._begun = False
         self._news = anyio.Event()
 
-    def answer(self, needy: RepositoryWriter | None) -> bool:
+    def answer(self, target: RepositoryWriter, *, needy: bool) -> bool:
         """Count one answer; say whether the target is in time (or needs nothing)."""
-        self._missing -= 1
-        in_time = needy is None or not self._begun
-        if needy is not None and in_time:
-            self.needy.append(needy)
+        self._missing.discard(target.location.host)
+        self._late.discard(target.location.host)
+        in_time = not needy or not self._begun
+        if needy and in_time:
+            self.needy.append(target)
         self._news.set()
         return in_time
 
     async def most_answered(self) -> None:
         """Return when all have answered, or after a while if any needs the bytes; later ones are late."""
         with anyio.move_on_after(PATIENCE_S):
-            while self._missing:
+            while self._missing - self._late:
                 await self._next()
+        self._late |= self._missing
         while self._missing and not self.needy:
             await self._next()
         self._begun = True
@@ -172,7 +180,7 @@ class _Delivery:
     async def run(self, targets: Sequence[RepositoryWriter]) -> None:
         """Settle all ``targets``: ask them side by side, then send the bytes once to all that answered in time."""
         self._open = {target.location for target in targets}
-        asked = _Asked(len(targets))
+        asked = _Asked(targets, self._run.late)
         try:
             async with anyio.create_task_group() as group:
                 for target in targets:
@@ -191,7 +199,7 @@ class _Delivery:
         except Exception as exc:  # noqa: BLE001 - one target's failure is not the others'
             self._end(target.location, exc)
             needs_bytes = False
-        if not asked.answer(target if needs_bytes else None):
+        if not asked.answer(target, needy=needs_bytes):
             await self._upload([target])
 
     async def _has_it(self, target: RepositoryWriter) -> bool:

@@ -6,6 +6,7 @@ Blobs are brought to all targets together; each target then goes on alone, so th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 import anyio
 
@@ -72,23 +73,30 @@ class Executor:
         return results
 
     async def _move_blobs(self, job: CopyJob, source: RepositoryReader, units: Sequence[Unit]) -> None:
-        """Bring every blob to all targets that need it, a bounded number side by side."""
+        """Bring every blob to all targets that need it, a bounded number side by side.
+
+        A blob makes room for the next one as soon as one target has it, so that a target that stands still does not
+        stop the others.
+        """
         blobs = {blob.digest: blob for order in job.orders for blob in job.blobs(order)}
         places = anyio.Semaphore(BLOBS_AT_ONCE)
 
         async def move(blob: Descriptor) -> None:
-            try:
-                needy = [unit for unit in units if unit.needs(blob)]
-                targets = {unit.writer.location: unit.writer for unit in needy}
+            with ExitStack() as place:
+                place.callback(places.release)
+                needy: dict[Location, list[Unit]] = {}
+                for unit in units:
+                    if unit.needs(blob):
+                        needy.setdefault(unit.writer.location, []).append(unit)
 
                 def settle(location: Location, end: BlobOutcome | Exception) -> None:
-                    for unit in needy:
-                        if unit.writer.location == location:
-                            unit.note(blob, end)
+                    place.close()
+                    first, *others = needy[location]
+                    first.note(blob, end)
+                    for unit in others:  # for them it is there already: bytes count once
+                        unit.note(blob, BlobOutcome.EXISTED if isinstance(end, BlobOutcome) else end)
 
-                await self._mover.deliver(blob, source, list(targets.values()), settle=settle)
-            finally:
-                places.release()
+                await self._mover.deliver(blob, source, [units[0].writer for units in needy.values()], settle=settle)
 
         async with anyio.create_task_group() as group:
             for blob in blobs.values():

@@ -32,6 +32,13 @@ class Registries:
     def free(self, host: str) -> int:
         return self.throttles[host].place().value
 
+    async def queued(self, host: str) -> None:
+        """Return when a copy waits for ``host`` and holds nothing."""
+        with anyio.fail_after(1):
+            while not (self.throttles[host].place().statistics().tasks_waiting and self.free("b")):
+                await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+
     async def fill(self, host: str) -> None:
         while self.free(host):
             await self.throttles[host].acquire()
@@ -115,9 +122,7 @@ async def test_slots_hold_nothing_while_every_target_is_busy(targets: Sequence[s
 
     async with anyio.create_task_group() as group:
         group.start_soon(copy)
-        while registries.throttles[targets[-1]].place().statistics().tasks_waiting == 0 or not registries.free("b"):
-            await anyio.lowlevel.checkpoint()
-        await anyio.wait_all_tasks_blocked()
+        await registries.queued(targets[-1])
         assert got == []
         registries.throttles[targets[-1]].release()
 
@@ -125,22 +130,87 @@ async def test_slots_hold_nothing_while_every_target_is_busy(targets: Sequence[s
     assert registries.free("b") == 1
 
 
-async def test_slots_give_everything_back_when_the_wait_is_cancelled() -> None:
+@pytest.mark.covers("C39")
+async def test_slots_hold_nothing_while_the_source_is_busy() -> None:
     registries = Registries(a=1, b=1, c=1)
     await registries.fill("b")
+    got: list[frozenset[str]] = []
+
+    async def copy() -> None:
+        async with registries.slots.hold(source="b", targets=["a", "c"], patience_s=PATIENCE_S) as places:
+            got.append(places.targets)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(copy)
+        with anyio.fail_after(1):
+            while not (registries.throttles["b"].place().statistics().tasks_waiting and registries.free("a")):
+                await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        assert registries.free("a") == registries.free("c") == 1
+        registries.throttles["b"].release()
+
+    assert got == [{"a", "c"}]
+    assert [registries.free(host) for host in "abc"] == [1, 1, 1]
+
+
+async def test_slots_do_not_wait_again_for_a_registry_that_had_no_place() -> None:
+    registries = Registries(a=5, b=1, c=5)
+    await registries.fill("b")
+    await wanted(registries, patience_s=PATIENCE_S)
+
+    with anyio.fail_after(1):
+        assert await wanted(registries, patience_s=60) == {"c"}
+        registries.throttles["b"].release()
+        assert await wanted(registries, patience_s=60) == {"b", "c"}
+
+
+async def wanted(registries: Registries, *, patience_s: float) -> frozenset[str]:
+    async with registries.slots.hold(source="a", targets=["b", "c"], patience_s=patience_s) as places:
+        return places.targets
+
+
+@pytest.mark.parametrize("busy", ["ac", "b", "abc"], ids=["targets", "source", "all"])
+@pytest.mark.parametrize("queued", [False, True], ids=["patient", "queued"])
+async def test_slots_give_everything_back_when_the_wait_is_cancelled(busy: str, queued: bool) -> None:
+    registries = Registries(a=1, b=1, c=1)
+    for host in busy:
+        await registries.fill(host)
 
     async with anyio.create_task_group() as group:
 
         async def copy() -> None:
-            async with registries.slots.hold(source="b", targets=["a", "c"], patience_s=PATIENCE_S):
+            async with registries.slots.hold(source="b", targets=["a", "c"], patience_s=0.001 if queued else 60):
                 pytest.fail("there is no place")
 
         group.start_soon(copy)
         await anyio.wait_all_tasks_blocked()
-        assert registries.free("a") == 0
+        if queued:
+            await anyio.sleep(0.01)
         group.cancel_scope.cancel()
 
-    assert [registries.free(host) for host in "abc"] == [1, 0, 1]
+    assert [registries.free(host) for host in "abc"] == [int(host not in busy) for host in "abc"]
+
+
+async def test_slots_serve_all_who_queued_for_a_registry_once_it_is_free() -> None:
+    registries = Registries(a=2, b=2)
+    await registries.fill("b")
+    served = 0
+
+    async def copy() -> None:
+        nonlocal served
+        async with registries.slots.hold(source="a", targets=["b"], patience_s=PATIENCE_S):
+            await anyio.lowlevel.checkpoint()
+            served += 1
+
+    async with anyio.create_task_group() as group:
+        for _ in range(100):
+            group.start_soon(copy)
+        with anyio.fail_after(1.5):
+            while registries.throttles["b"].place().statistics().tasks_waiting < 100:
+                await anyio.lowlevel.checkpoint()
+        registries.throttles["b"].release()
+
+    assert served == 100
 
 
 async def test_slots_of_one_place_each_let_crosswise_copies_through() -> None:

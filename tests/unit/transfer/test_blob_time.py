@@ -7,12 +7,13 @@ import pytest
 import trio.testing
 
 from mirrord.errors import UnavailableError
+from mirrord.oci.reference import Location, Tag
 from mirrord.planning.report import BlobOutcome
 from mirrord.transfer.blob import DEADLINE_BASE_S, PATIENCE_S, SLOWEST_BYTES_PER_S
 from mirrord.transfer.tee import LAG_BUDGET_S
 from tests.fakes.clock import FakeClock
 from tests.fakes.images import Content, make_image
-from tests.unit.transfer.bench import SOURCE, TARGETS, A, B, Bench, C, Ends
+from tests.unit.transfer.bench import SOURCE, TARGETS, A, B, Bench, C, Ends, make_job
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +121,21 @@ async def test_blob_larger_than_a_window_drops_a_stuck_target_and_reads_for_it_a
     assert ends == dict.fromkeys(TARGETS, UPLOADED)
     assert bench.memory.count("blob") == 2
     assert anyio.current_time() >= LAG_BUDGET_S
+
+
+@pytest.mark.covers("C39", "D99")
+@pytest.mark.parametrize("stuck", [A, B, C], ids=["first", "middle", "last"])
+@pytest.mark.parametrize("layers", [5, 100], ids=["few layers", "many layers"])
+async def test_image_reaches_the_others_while_every_place_of_one_target_is_stuck(layers: int, stuck: Location) -> None:
+    bench = Bench.limited(2, SOURCE.host, *(target.host for target in TARGETS))
+    image = bench.memory.add(SOURCE, make_image("app", layers=layers, layer_size=8))
+    trap = bench.memory.hold("put_blob", at=stuck)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.copy, make_job(image, *TARGETS))
+        await anyio.sleep(3 * PATIENCE_S)
+        assert {target for target in TARGETS if bench.memory.at(target).tags} == {*TARGETS} - {stuck}
+        trap.open()
+
+    assert bench.memory.at(stuck).tags == {Tag("1.0"): image.digest}
+    assert bench.memory.count("blob") <= 2 * (layers + 1)
