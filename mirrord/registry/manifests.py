@@ -53,7 +53,7 @@ async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Des
     answer = await http.request(call)
     if answer.status == 404:  # noqa: PLR2004 - Not Found
         return None
-    if answer.status == 200:  # noqa: PLR2004 - OK
+    if answer.status == 200 and not _is_page(answer):  # noqa: PLR2004 - OK
         digest = ref if isinstance(ref, Digest) else _header_digest(answer)
         if digest is not None:
             length = answer.headers.get("content-length", "")
@@ -92,6 +92,8 @@ async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyM
     else:
         expected, code = _header_digest(answer) or Digest.of(answer.body), "DIGEST_HEADER_MISMATCH"
     actual = Digest.of(answer.body, expected.algorithm)
+    if actual != expected and _is_page(answer):
+        raise _page_instead(name, answer)
     if actual != expected:
         raise ContentMismatchError(
             f"the manifest {name} should have the digest {expected}, but its bytes have {actual}",
@@ -106,12 +108,8 @@ async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyM
             answer.body, media_type=_believable(content_type), digest=expected, what=f"the manifest {name}"
         )
     except InvalidManifestError as exc:
-        if exc.code == "MANIFEST_NOT_JSON" and "html" in content_type:
-            raise InvalidManifestError(
-                f"{name}: expected a JSON manifest, got {quote(content_type, 60)}",
-                code=exc.code,
-                remedy="a proxy answers in the registry's place; check the address and the proxy",
-            ) from exc
+        if exc.code == "MANIFEST_NOT_JSON" and _is_page(answer):
+            raise _page_instead(name, answer) from exc
         raise
 
 
@@ -168,6 +166,19 @@ def _target(path: str, ref: Tag | Digest) -> str:
 
 def _separator(ref: Tag | Digest) -> str:
     return "@" if isinstance(ref, Digest) else ":"
+
+
+def _is_page(answer: Answer) -> bool:
+    return "html" in essence(answer.headers.get("content-type", ""))
+
+
+def _page_instead(name: str, answer: Answer) -> InvalidManifestError:
+    content_type = essence(answer.headers.get("content-type", ""))
+    return InvalidManifestError(
+        f"{name}: expected a JSON manifest, got {quote(content_type, 60)}",
+        code="MANIFEST_NOT_JSON",
+        remedy="a proxy answers in the registry's place; check the address and the proxy",
+    )
 
 
 def _header_digest(answer: Answer) -> Digest | None:
