@@ -180,6 +180,8 @@ def _in_order(problems: list[ConfigProblem]) -> tuple[ConfigProblem, ...]:
 def _read(path: str, file: str, stdin: BinaryIO | None) -> bytes:
     try:
         if path == STANDARD_INPUT:
+            if stdin is None and sys.stdin is None:
+                raise _unreadable(file, "standard input is closed; give a file, or redirect one to it")
             stream = stdin or sys.stdin.buffer
             if stream.isatty():
                 raise _unreadable(file, "standard input is a terminal; give a file, or redirect one to it")

@@ -486,6 +486,15 @@ def test_a_terminal_is_not_waited_for() -> None:
 
 
 @pytest.mark.covers("E110")
+def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has none where a process was started without one."""
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(ConfigError, match="standard input is closed"):
+        load_config("-", {})
+
+
+@pytest.mark.covers("E110")
 @pytest.mark.parametrize(
     ("name", "said"),
     [
