@@ -26,7 +26,7 @@ from mirrord.oci.mediatype import ACCEPT, OCI_MANIFEST
 from mirrord.oci.reference import Tag
 from tests.contract.images import build_image, build_index, write_blobs, write_image
 from tests.fakes.clients import open_client
-from tests.fakes.faults import Change, Endless, Respond, corrupt
+from tests.fakes.faults import Change, Endless, Raw, Respond, corrupt
 from tests.fakes.profiles import Deletes, Manifests, Profile, Refusal
 from tests.fakes.registry import DISTRIBUTION_V2, DISTRIBUTION_V3, FakeRegistry
 from tests.fakes.wire import with_headers
@@ -448,7 +448,8 @@ async def test_refused_deletion_is_an_error_and_a_missing_one_is_done(
 
 async def test_size_that_the_registry_does_not_tell_is_zero() -> None:
     async with filled() as registry, open_client(registry) as client:
-        registry.fault(Change(lambda answer: with_headers(answer, content_length=None)), kind="manifest HEAD")
+        told = f"Connection: close\r\nContent-Type: {OCI_MANIFEST}\r\nDocker-Content-Digest: {IMAGE.digest}"
+        registry.fault(Raw(f"HTTP/1.1 200 OK\r\n{told}\r\n\r\n".encode()), kind="manifest HEAD")
         found = await client.reader().head(TAG)
 
     assert isinstance(found, Descriptor)
