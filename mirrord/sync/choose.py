@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
-from mirrord.errors import MirrordError
+from mirrord.errors import (
+    ContentMismatchError,
+    InvalidDigestError,
+    InvalidManifestError,
+    MirrordError,
+    NotFoundError,
+)
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Repository, Tag
 from mirrord.planning.listing import TagEntry
@@ -16,13 +23,17 @@ from mirrord.sync.context import LOOKS_AT_ONCE, Context
 from mirrord.sync.created import creation_time
 from mirrord.transfer.side import each
 
+_UNREADABLE = (ContentMismatchError, InvalidDigestError, InvalidManifestError, NotFoundError)
+"""The source answered, and what it holds says nothing. Any other error may hide a creation time."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """What a rule takes of one repository.
 
     ``selection`` tells of every listed tag. ``demanded`` are tags that the rule names literally: one of them that
-    does not exist is a failure. ``digest`` is set for a rule that names an image by digest.
+    does not exist is a failure. ``digest`` is set for a rule that names an image by digest. ``troubles`` are tags of
+    which nobody knows whether the rule takes them, since their age could not be asked for.
     """
 
     source: Location
@@ -30,6 +41,19 @@ class Choice:
     demanded: frozenset[Tag] = frozenset()
     digest: Digest | None = None
     warnings: tuple[str, ...] = ()
+    troubles: Mapping[Tag, MirrordError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dates:
+    """What came of asking when tags were created.
+
+    ``missing`` are tags that do not exist, ``troubles`` those that could not be asked for.
+    """
+
+    entries: dict[Tag, TagEntry] = field(default_factory=dict)
+    missing: set[Tag] = field(default_factory=set)
+    troubles: dict[Tag, MirrordError] = field(default_factory=dict)
 
 
 async def find_sources(context: Context, rule: Rule) -> tuple[Location, ...]:
@@ -75,14 +99,17 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
         index = await context.listings.all_tags(reader)
         entries, skipped = dict(index.entries), index.skipped
         entries |= {tag: TagEntry(tag=tag) for tag in demanded if tag not in entries}
-    if rule.tags.needs_times:
-        entries |= await dated(context, reader, rule.tags, entries)
-    selection = select_tags(rule.tags, tuple(entries.values()), context.clock.now())
+    dates = await dated(context, reader, rule.tags, entries) if rule.tags.needs_times else Dates()
+    entries |= dates.entries
+    open_ended = dates.missing | dates.troubles.keys()
+    known_age = [entry for tag, entry in entries.items() if tag not in open_ended]
+    selection = _with(select_tags(rule.tags, known_age, context.clock.now()), open_ended)
     return Choice(
         source=source,
         selection=selection,
         demanded=demanded,
         warnings=tuple(_warnings(source, selection, skipped, listed=len(entries))),
+        troubles=dates.troubles,
     )
 
 
@@ -90,21 +117,36 @@ def _demanded(selector: TagSelector) -> frozenset[Tag]:
     return frozenset(tag for pattern in selector.include if (tag := pattern.literal) is not None)
 
 
-async def dated(
-    context: Context, reader: RepositoryReader, selector: TagSelector, entries: dict[Tag, TagEntry]
-) -> dict[Tag, TagEntry]:
-    """Return the entries that passed the filters by name, with the times that their images tell."""
-    wanted = [tag for tag in name_candidates(selector, entries) if entries[tag].created is None]
+def _with(selection: Selection, tags: Collection[Tag]) -> Selection:
+    """Return a selection with further tags taken, so that the look at them tells what is the matter."""
+    more = [TagChoice(tag, taken=True, by="its age could not be found out") for tag in tags]
+    return replace(selection, choices=tuple(sorted((*selection.choices, *more), key=lambda choice: str(choice.tag))))
 
-    async def date(tag: Tag) -> TagEntry:
+
+async def dated(
+    context: Context, reader: RepositoryReader, selector: TagSelector, entries: Mapping[Tag, TagEntry]
+) -> Dates:
+    """Return the entries that passed the filters by name, with the times that their images tell."""
+    dates = Dates()
+
+    async def date(tag: Tag) -> None:
         try:
             head = await reader.head(tag)
-            created = await creation_time(reader, context.slots, head.digest) if head is not None else None
-        except MirrordError:
-            created = None  # the selection says that its time is unknown; a demanded tag fails when it is looked at
-        return TagEntry(tag=tag, digest=entries[tag].digest, created=created)
+            if head is None:
+                dates.missing.add(tag)
+                return
+            created = await creation_time(reader, context.slots, head.digest)
+        except _UNREADABLE:
+            created = None
+        except MirrordError as exc:
+            dates.troubles[tag] = exc
+            return
+        dates.entries[tag] = TagEntry(tag=tag, digest=entries[tag].digest, created=created)
 
-    return {entry.tag: entry for entry in await each(wanted, date, LOOKS_AT_ONCE)} if wanted else {}
+    wanted = [tag for tag in name_candidates(selector, entries) if entries[tag].created is None]
+    if wanted:
+        await each(wanted, date, LOOKS_AT_ONCE)
+    return dates
 
 
 def _warnings(source: Location, selection: Selection, skipped: int, *, listed: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from mirrord.errors import MirrordError
+from mirrord.errors import ContentMismatchError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest, Manifest
@@ -49,7 +49,7 @@ async def read_config(reader: RepositoryReader, slots: Slots, config: Descriptor
             verifier.update(piece)
             content += piece
     if not verifier.matches():
-        raise MirrordError(f"the config {config.digest} came with another digest", code="DIGEST_MISMATCH")
+        raise ContentMismatchError(f"the config {reader.location}@{config.digest} came with other bytes")
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError):

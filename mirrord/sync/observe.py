@@ -100,6 +100,8 @@ class _Watcher:
         ref = self._choice.digest or tag
         assert ref is not None
         try:
+            if tag is not None and tag in self._choice.troubles:
+                raise self._choice.troubles[tag]
             head = await self._reader.head(ref)
         except MirrordError as exc:
             self._settle(tag, Outcome.FAILED, str(exc), describe(exc))

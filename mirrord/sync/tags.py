@@ -38,7 +38,7 @@ async def list_tags(context: Context, location: Location, selector: TagSelector)
     index = await context.listings.all_tags(reader)
     entries = dict(index.entries)
     if selector.needs_times:
-        entries |= await dated(context, reader, selector, entries)
+        entries |= (await dated(context, reader, selector, entries)).entries
     return TagList(
         location=location,
         selection=select_tags(selector, tuple(entries.values()), context.clock.now()),
