@@ -128,11 +128,14 @@ class Unit:
         assert tag.target_tag is not None
         digest = self._job.graph.root.descriptor.digest
         name = f"{self.writer.location}:{tag.target_tag}"
-        if self._order.policy.forbids_moving(tag.source_tag, tag.target_tag):
+        policy = self._order.policy
+        if policy.forbids_moving(tag.source_tag, tag.target_tag):
             now = await self.writer.head(tag.target_tag)
             if now is not None and now.digest != digest:
+                immutable = policy.is_immutable(tag.source_tag, tag.target_tag)
                 raise PolicyRefusedError(
-                    f"{name} came to be {now.digest} meanwhile, and the rule does not move it", code="TAG_IMMUTABLE"
+                    f"{name} came to be {now.digest} meanwhile, and the rule does not move it",
+                    code="TAG_IMMUTABLE" if immutable else "OVERWRITE_FORBIDDEN",
                 )
         await self._put_healing(self._job.graph, self._job.graph.root, tag.target_tag)
         served = await self.writer.head(tag.target_tag)

@@ -1,25 +1,30 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
 import pytest
 
-from mirrord.errors import DeniedError
+from mirrord.errors import DeniedError, MissingContentError, UnavailableError
+from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.attachment import cosign_tags
+from mirrord.planning.attachment import cosign_tags, fallback_tag
+from mirrord.planning.pattern import TagPattern
 from mirrord.planning.report import Outcome, UnitResult
+from mirrord.planning.rule import ForeignLayers, Policy
 from mirrord.transfer.graph import Attachment
 from tests.fakes.images import (
     Content,
     child,
+    content,
     index_of,
     make_artifact,
     make_image,
     make_index,
 )
-from tests.fakes.memory import Operation
+from tests.fakes.memory import Memory, Operation
 from tests.unit.transfer.bench import (
     SOURCE,
     TARGETS,
@@ -283,3 +288,325 @@ async def test_executor_completes_the_others_while_one_target_is_stuck(image: Co
 
     assert outcomes(results) == dict.fromkeys(TARGETS, COPIED)
     assert bench.memory.count("blob") == 6
+
+
+# --- n-th operation
+
+
+RICH = make_index("rich", layers=1)
+SBOM = make_artifact("sbom", subject=RICH.descriptor)
+NESTED = make_artifact("signature of the sbom", subject=SBOM.descriptor)
+SIGNATURE = make_artifact("signature")
+
+
+def rich_image(bench: Bench) -> tuple[Content, list[Attachment]]:
+    """Put an index with attachments, nested and under a tag, into the source."""
+    tag = cosign_tags(RICH.digest)[0]
+    for member, name in [(RICH, "1.0"), (SBOM, None), (NESTED, None), (SIGNATURE, str(tag))]:
+        bench.memory.add(SOURCE, member, *([name] if name else []))
+    return RICH, [attached(SBOM), attached(NESTED), attached(SIGNATURE, tag)]
+
+
+def check_whole(bench: Bench, *targets: Location) -> None:
+    """Fail if any tag points to incomplete content, or did at any moment."""
+    assert bench.memory.violations == []
+    for target in targets:
+        assert bench.memory.broken_tags(target) == []
+
+
+def failures() -> dict[str, Callable[[Bench, int, anyio.CancelScope], object]]:
+    """Return what may happen to the n-th operation."""
+
+    def fail(error: Exception) -> Callable[[Bench, int, anyio.CancelScope], object]:
+        return lambda bench, n, _scope: bench.memory.fail(None, error, nth=n)
+
+    return {
+        "refused": fail(DeniedError("no")),
+        "broken": fail(UnavailableError("the connection broke")),
+        "unexpected": fail(ZeroDivisionError("oops")),
+        "killed": lambda bench, n, scope: bench.memory.when(None, scope.cancel, nth=n),
+    }
+
+
+@pytest.mark.covers("C1", "C20", "D13")
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+@pytest.mark.parametrize(
+    ("anyio_backend", "kind"),
+    [*(("asyncio", kind) for kind in failures()), ("trio", "broken"), ("trio", "killed")],
+    indirect=["anyio_backend"],
+)
+async def test_executor_leaves_every_target_whole_whichever_operation_fails(kind: str, first: int) -> None:
+    n = first - 4
+    trap_fired = True
+    while trap_fired:
+        n += 4
+        bench = Bench(memory=Memory(piece=1024))
+        for target in (A, B):  # registries that take anything: the order is the only protection
+            bench.memory.hosts[target.host].checks_content = False
+        index, attachments = rich_image(bench)
+        job = make_job(index, A, B, tags=("1.0", "latest"), attachments=attachments)
+        with anyio.CancelScope() as scope:
+            failures()[kind](bench, n, scope)
+            await bench.copy(job)
+        trap_fired = bench.memory.traps[0].fired > 0
+        check_whole(bench, A, B)
+        for target in (A, B):
+            held = bench.memory.at(target)
+            if {Tag("1.0"), Tag("latest")} & held.tags.keys():
+                assert all(attachment.graph.root.descriptor.digest in held.manifests for attachment in attachments)
+        finished = {target: set(bench.memory.at(target).blobs) for target in (A, B)}
+
+        bench.memory.traps.clear()
+        bench.fresh()
+        results = await bench.copy(job)
+
+        assert outcomes(results) == {A: COPIED, B: COPIED}
+        check_whole(bench, A, B)
+        for target in (A, B):
+            assert bench.memory.at(target).tags[Tag("latest")] == index.digest
+            sent = {o.ref for o in bench.memory.log if o.verb == "put_blob" and o.location == target}
+            assert sent.isdisjoint(map(str, finished[target]))
+    assert n > 80
+
+
+@pytest.mark.covers("D22", "D25")
+async def test_executor_needs_no_second_pass_where_a_body_broke_once() -> None:
+    n = 0
+    trap_fired = True
+    while trap_fired:
+        n += 1
+        bench = Bench()
+        image = bench.memory.add(SOURCE, make_image("app", layers=1), "1.0")
+        trap = bench.memory.fail("take", UnavailableError("the connection broke"), nth=n)
+        results = await bench.copy(make_job(image, A, B))
+        trap_fired = trap.fired > 0
+
+        assert outcomes(results) == {A: COPIED, B: COPIED}
+
+
+# --- healing
+
+
+@pytest.mark.covers("C4", "D23")
+async def test_executor_sends_a_blob_again_that_the_target_lost(bench: Bench, image: Content) -> None:
+    layer = image.manifest.layers[0].digest
+    bench.memory.when("put_manifest", lambda: bench.memory.at(A).blobs.pop(layer), at=A)
+
+    (result,) = await bench.copy(make_job(image, A))
+
+    assert result.outcome is COPIED
+    assert bench.memory.count("put_manifest", at=A) == 2
+    assert bench.memory.count("put_blob", at=A, ref=layer) == 2
+    check_whole(bench, A)
+
+
+@pytest.mark.covers("D49")
+async def test_executor_puts_a_child_again_that_the_target_denies(bench: Bench, index: Content) -> None:
+    first = index.index.manifests[0].digest
+    held = bench.memory.at(A)
+
+    def lose() -> None:
+        held.manifests.pop(first)
+        held.blobs.pop(index.manifests[first].blobs()[0].digest)
+
+    bench.memory.when("put_manifest", lose, at=A, ref="1.0")
+
+    (result,) = await bench.copy(make_job(index, A))
+
+    assert result.outcome is COPIED
+    assert bench.memory.count("put_manifest", at=A, ref=first) == 2
+    check_whole(bench, A)
+
+
+@pytest.mark.covers("C4")
+async def test_executor_heals_once(bench: Bench, image: Content) -> None:
+    bench.memory.fail("put_manifest", MissingContentError("a layer is unknown"), at=A, times=None)
+
+    (result,) = await bench.copy(make_job(image, A))
+
+    assert result.problem is not None
+    assert result.problem.code == "MANIFEST_BLOB_UNKNOWN"
+    assert bench.memory.count("put_manifest", at=A) == 2
+
+
+async def test_executor_fails_where_healing_fails(bench: Bench, image: Content) -> None:
+    layer = image.manifest.layers[0].digest
+    bench.memory.when("put_manifest", lambda: bench.memory.at(A).blobs.pop(layer), at=A)
+    bench.memory.fail("put_blob", DeniedError("no more"), at=A, ref=layer, nth=2, times=None)
+
+    (result,) = await bench.copy(make_job(image, A))
+
+    assert result.problem is not None
+    assert result.problem.code == "DENIED"
+    assert bench.memory.at(A).tags == {}
+
+
+# --- sparse indexes
+
+
+async def test_executor_copies_a_sparse_index_to_a_registry_that_takes_one(bench: Bench, index: Content) -> None:
+    absent = frozenset({index.index.manifests[1].digest})
+    bench.memory.absent |= absent
+    bench.memory.hosts[A.host].takes_sparse = True
+
+    (result,) = await bench.copy(make_job(index, A, absent=absent))
+
+    assert result.outcome is COPIED
+    assert bench.memory.at(A).tags == {Tag("1.0"): index.digest}
+    assert absent.isdisjoint(bench.memory.at(A).manifests)
+
+
+async def test_executor_tells_that_a_registry_refuses_a_sparse_index(bench: Bench, index: Content) -> None:
+    absent = frozenset({index.index.manifests[1].digest})
+
+    results = await bench.copy(make_job(index, A, absent=absent))
+
+    assert codes(results) == {A: "SPARSE_INDEX_REFUSED"}
+    assert "index: rewrite" in str(results[0].problem)
+    assert bench.memory.at(A).tags == {}
+
+
+# --- tags
+
+
+@pytest.mark.covers("C6", "D53")
+async def test_executor_tells_that_somebody_else_moved_the_tag(bench: Bench, image: Content) -> None:
+    other = bench.memory.add(A, make_image("other"))
+    bench.memory.when("head", lambda: bench.memory.at(A).tags.update({Tag("1.0"): other.digest}), at=A, ref="1.0")
+
+    results = await bench.copy(make_job(image, A))
+
+    assert codes(results) == {A: "TARGET_CHANGED_CONCURRENTLY"}
+    assert str(other.digest) in results[0].reason
+    assert bench.memory.count("put_manifest", at=A) == 1
+
+
+@pytest.mark.covers("C6")
+async def test_executor_tells_that_the_target_serves_nothing_under_a_tag(bench: Bench, image: Content) -> None:
+    bench.memory.when("head", bench.memory.at(A).tags.clear, at=A, ref="1.0")
+
+    results = await bench.copy(make_job(image, A))
+
+    assert codes(results) == {A: "TARGET_CHANGED_CONCURRENTLY"}
+    assert "serves nothing" in results[0].reason
+
+
+@pytest.mark.covers("C7")
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        pytest.param(Policy(immutable_tags=(TagPattern.parse("1.*"),)), "TAG_IMMUTABLE", id="immutable"),
+        pytest.param(Policy(overwrite=False), "OVERWRITE_FORBIDDEN", id="no overwrite"),
+    ],
+)
+async def test_executor_does_not_move_a_protected_tag_that_appeared_meanwhile(
+    bench: Bench, image: Content, policy: Policy, code: str
+) -> None:
+    other = bench.memory.add(A, make_image("other"), "1.0")
+
+    results = await bench.copy(make_job(image, A, B, policy=policy))
+
+    assert outcomes(results) == {A: BLOCKED, B: COPIED}
+    assert codes(results)[A] == code
+    assert bench.memory.at(A).tags == {Tag("1.0"): other.digest}
+
+
+async def test_executor_may_put_a_protected_tag_that_serves_the_image_already(bench: Bench, image: Content) -> None:
+    bench.memory.add(A, image, "1.0")
+
+    results = await bench.copy(make_job(image, A, policy=Policy(overwrite=False)))
+
+    assert outcomes(results) == {A: COPIED}
+
+
+# --- foreign layers
+
+
+def with_foreign_layer(bench: Bench) -> tuple[Content, Descriptor]:
+    raw = content("windows", 300)
+    layer = Descriptor(media_type=FOREIGN_LAYER, digest=Digest.of(raw), size=300, urls=("https://windows.test/layer",))
+    image = bench.memory.add(SOURCE, make_image("app", foreign=[layer]), "1.0")
+    bench.memory.at(SOURCE).blobs[layer.digest] = raw
+    return image, layer
+
+
+async def test_executor_leaves_foreign_layers_where_they_are(bench: Bench) -> None:
+    image, layer = with_foreign_layer(bench)
+
+    (result,) = await bench.copy(make_job(image, A))
+
+    assert result.outcome is COPIED
+    assert layer.digest not in bench.memory.at(A).blobs
+
+
+async def test_executor_fetches_foreign_layers_where_the_rule_says_so(bench: Bench) -> None:
+    image, layer = with_foreign_layer(bench)
+
+    (result,) = await bench.copy(make_job(image, A, policy=Policy(foreign_layers=ForeignLayers.FETCH)))
+
+    assert result.outcome is COPIED
+    assert len(bench.memory.at(A).blobs[layer.digest]) == 300
+
+
+# --- attachments
+
+
+async def test_executor_puts_attachments_alone_where_the_image_is_served(bench: Bench) -> None:
+    index, attachments = rich_image(bench)
+    bench.memory.add(A, index, "1.0")
+
+    (result,) = await bench.copy(make_job(index, A, attachments=attachments, serves_root=True))
+
+    assert result.outcome is COPIED
+    assert result.referrers == 3
+    assert {operation.ref for operation in effects(bench, A) if operation.verb == "manifest"} == {
+        str(attachment.graph.root.descriptor.digest) for attachment in attachments
+    }
+    assert bench.memory.count("blob") == len({blob.digest for a in attachments for blob in a.graph.blobs()})
+
+
+async def test_executor_keeps_the_fallback_tag_of_a_registry_without_referrers(bench: Bench) -> None:
+    bench.memory.hosts[A.host].referrers_api = False
+    index, attachments = rich_image(bench)
+
+    await bench.copy(make_job(index, A, attachments=attachments))
+
+    held = bench.memory.at(A)
+    listed = held.manifests[held.tags[fallback_tag(index.digest)]]
+    assert [child.digest for child in listed.children()] == [attachments[0].graph.root.descriptor.digest]
+
+
+@pytest.mark.covers("C1", "C9")
+async def test_executor_holds_the_tag_back_where_an_attachment_fails(bench: Bench) -> None:
+    index, attachments = rich_image(bench)
+    sbom = attachments[0].graph.root.descriptor.digest
+    bench.memory.fail("put_manifest", DeniedError("no artifacts"), at=A, ref=sbom, times=None)
+
+    results = await bench.copy(make_job(index, A, B, attachments=attachments))
+
+    assert outcomes(results) == {A: FAILED, B: COPIED}
+    assert bench.memory.at(A).tags == {}
+
+
+# --- deadlock
+
+
+async def test_executor_copies_crosswise_where_every_registry_has_one_place() -> None:
+    hosts = [f"{letter}.test" for letter in "abc"]
+    bench = Bench.limited(1, *hosts)
+    jobs = []
+    for i in range(4):
+        for source in hosts:
+            image = bench.memory.add(Repository(source, f"app-{i}"), make_image(f"{source}/{i}"), "1.0")
+            places = [Repository(target, f"from-{source}-{i}") for target in hosts if target != source]
+            jobs.append(make_job(image, *places, source=Repository(source, f"app-{i}")))
+
+    with anyio.fail_after(1.9):
+        async with anyio.create_task_group() as group:
+            for job in jobs:
+                group.start_soon(bench.copy, job)
+
+    for job in jobs:
+        for order in job.orders:
+            assert bench.memory.at(order.target.target).tags == {Tag("1.0"): job.root.digest}
+    assert max(bench.memory.most_bodies.values()) == 1
