@@ -7,15 +7,18 @@ What only a referrers API tells is looked for when the rule's ``referrers.rechec
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from datetime import timedelta
 
+from mirrord.errors import MirrordError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.attachment import attachment_subject
 from mirrord.planning.rule import Rule
 from mirrord.ports.registry import RepositoryReader, RepositoryWriter
-from mirrord.sync.context import Context
+from mirrord.sync.context import LOOKS_AT_ONCE, Context
 from mirrord.transfer.graph import Attachment
+from mirrord.transfer.side import each
 
 
 def attachment_tags(context: Context, source: Location) -> dict[Digest, list[Tag]]:
@@ -29,22 +32,43 @@ def attachment_tags(context: Context, source: Location) -> dict[Digest, list[Tag
     return found
 
 
-async def may_be_late(rule: Rule, reader: RepositoryReader, writer: RepositoryWriter, tags: list[Tag]) -> bool:
-    """Say whether an image that the target serves may lack attachments that the source has."""
-    if not rule.referrers.enabled:
-        return False
+async def find_late(
+    rule: Rule, reader: RepositoryReader, writers: Sequence[RepositoryWriter], tags: Sequence[Tag]
+) -> frozenset[Location]:
+    """Return which targets, of those that serve an image, may lack attachments that the source has under ``tags``.
+
+    Where a look fails, the target counts as late: the closer look tells what is the matter.
+    """
+    everywhere = frozenset(writer.location for writer in writers)
+    if not rule.referrers.enabled or not everywhere:
+        return frozenset()
     if rule.referrers.recheck == timedelta(0):
-        return True
-    for tag in tags:
-        there = await reader.head(tag)
-        here = await writer.head(tag)
-        if there is not None and (here is None or here.digest != there.digest):
-            return True
-    return False
+        return everywhere
+    try:
+        heads = await each(tags, reader.head, LOOKS_AT_ONCE)
+    except MirrordError:
+        return everywhere
+    wanted = [(tag, head.digest) for tag, head in zip(tags, heads, strict=True) if head is not None]
+
+    async def is_late(writer: RepositoryWriter) -> bool:
+        for tag, digest in wanted:
+            if await _lacks(writer, tag, digest):
+                return True
+        return False
+
+    found = await each(writers, is_late, LOOKS_AT_ONCE)
+    return frozenset(writer.location for writer, late in zip(writers, found, strict=True) if late)
 
 
 async def is_missing(writer: RepositoryWriter, attachment: Attachment) -> bool:
-    """Say whether a target lacks an attachment."""
+    """Say whether a target lacks an attachment; one that does not say is found out about when it gets it."""
     digest = attachment.graph.root.descriptor.digest
-    head = await writer.head(attachment.tag or digest)
+    return await _lacks(writer, attachment.tag or digest, digest)
+
+
+async def _lacks(writer: RepositoryWriter, ref: Tag | Digest, digest: Digest) -> bool:
+    try:
+        head = await writer.head(ref)
+    except MirrordError:
+        return True
     return head is None or head.digest != digest

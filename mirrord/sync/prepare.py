@@ -74,9 +74,8 @@ async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
 async def _late_orders(context: Context, planned: Planned, attachments: Sequence[Attachment]) -> list[Order]:
     """Return orders for targets that serve the image already, where any attachment is indeed missing."""
     orders = []
-    changing = {target.target for target in planned.plan.changes}
     for target in planned.plan.targets:
-        if target.target not in planned.late or target.target in changing:
+        if target.target not in planned.late:
             continue
         writer = context.gateway.writer(target.target)
         if any([await is_missing(writer, attachment) for attachment in attachments]):

@@ -8,7 +8,6 @@ from itertools import chain, zip_longest
 
 import anyio
 
-from mirrord.errors import MirrordError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.plan import Decision, ImagePlan, TagPlan
@@ -18,7 +17,7 @@ from mirrord.planning.rule import Rule
 from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
 from mirrord.sync.choose import Choice, choose_tags, find_sources
 from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
-from mirrord.sync.late import attachment_tags, may_be_late
+from mirrord.sync.late import attachment_tags, find_late
 from mirrord.sync.observe import observe
 from mirrord.sync.prepare import Planned, prepare
 from mirrord.transfer.executor import Executor
@@ -80,7 +79,7 @@ class Run:
         for planned in group:
             run = self._by_rule[planned.rule.name]
             self._conclude(run, [planned], Outcome.FAILED, problem)
-            if not planned.plan.changes:
+            if planned.late:
                 image = f"{planned.plan.source}@{planned.plan.root.digest}"
                 run.warnings.append(f"{image}: whether attachments came later is not known: {problem}")
 
@@ -155,25 +154,19 @@ class Run:
     async def _find_late(self, rule: Rule, source: Location, plans: Sequence[Planned]) -> list[Planned]:
         """Mark the images that are served already, but may lack attachments that came later."""
         tags = attachment_tags(self._context, source)
+        reader = self._context.gateway.reader(source)
 
         async def look(planned: Planned) -> Planned:
-            reader = self._context.gateway.reader(source)
-            late = set()
-            subject = planned.plan.root.digest
-            for target in planned.plan.targets:
-                if planned.plan.rewritten is None and all(t.decision is Decision.UP_TO_DATE for t in target.tags):
-                    writer = self._context.gateway.writer(target.target)
-                    if await may_be_late(rule, reader, writer, tags.get(subject, [])):
-                        late.add(target.target)
-            return replace(planned, late=frozenset(late))
+            if planned.plan.rewritten is not None:
+                return planned
+            served = [
+                self._context.gateway.writer(target.target)
+                for target in planned.plan.targets
+                if not target.changes and any(tag.decision is Decision.UP_TO_DATE for tag in target.tags)
+            ]
+            return replace(planned, late=await find_late(rule, reader, served, tags.get(planned.plan.root.digest, [])))
 
-        async def guarded(planned: Planned) -> Planned:
-            try:
-                return await look(planned)
-            except MirrordError:
-                return replace(planned, late=frozenset(target.target for target in planned.plan.targets))
-
-        return await each(plans, guarded, LOOKS_AT_ONCE) if plans else []
+        return await each(plans, look, LOOKS_AT_ONCE) if plans else []
 
     def _settle(self, run: RuleRun, result: UnitResult, *, carried_out: bool = True) -> None:
         run.results.append(result)
