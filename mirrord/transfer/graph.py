@@ -17,7 +17,7 @@ from mirrord.transfer.side import each
 
 FETCHES_AT_ONCE = 8
 MAX_METADATA = 32 * 1024 * 1024
-"""Bytes of all manifests of one image together: 5,000 manifests of the largest size would not fit into memory."""
+"""Bytes of all manifests of one image, or of its attachments, together: 5,000 of the largest would fill any memory."""
 MAX_ATTACHMENTS = 1_000
 
 
@@ -30,17 +30,30 @@ class Attachment:
 
 
 class ManifestCache:
-    """The manifests that one image needs, each fetched once."""
+    """The manifests that one image needs, or its attachments, each fetched once; bounded in number and bytes."""
 
     def __init__(self, reader: RepositoryReader, known: Collection[AnyManifest] = ()) -> None:
         """Read from ``reader`` what is not known yet."""
         self._reader = reader
         self._known = {manifest.descriptor.digest: manifest for manifest in known}
+        self._size = sum(len(manifest.raw) for manifest in self._known.values())
 
     async def get(self, digest: Digest) -> AnyManifest:
-        """Return a manifest, from the source if it is not known yet."""
+        """Return a manifest, from the source if it is not known yet.
+
+        Raises:
+            InvalidManifestError: all manifests together are too many or too large.
+        """
         if digest not in self._known:
-            self._known[digest] = await self._reader.manifest(digest)
+            manifest = await self._reader.manifest(digest)
+            self._size += len(manifest.raw)
+            if len(self._known) == MAX_NODES or self._size > MAX_METADATA:
+                raise InvalidManifestError(
+                    f"{self._reader.location}: one image, or what is attached to it, has more than {MAX_NODES} "
+                    f"manifests or {MAX_METADATA} bytes of them",
+                    code="GRAPH_TOO_LARGE",
+                )
+            self._known[digest] = manifest
         return self._known[digest]
 
     async def graph(self, root: AnyManifest, absent: frozenset[Digest] = frozenset()) -> ImageGraph:
@@ -66,11 +79,6 @@ class ManifestCache:
                 )
             level = await self._get_all(list(wanted))
             found |= {manifest.descriptor.digest: manifest for manifest in level}
-            if sum(len(manifest.raw) for manifest in found.values()) > MAX_METADATA:
-                raise InvalidManifestError(
-                    f"the manifests of {root.descriptor.digest} have more than {MAX_METADATA} bytes",
-                    code="GRAPH_TOO_LARGE",
-                )
         else:
             raise InvalidManifestError(
                 f"the index {root.descriptor.digest} nests deeper than {MAX_DEPTH} levels", code="GRAPH_TOO_DEEP"
@@ -104,7 +112,7 @@ async def find_attachments(
     """
     if not wanted.enabled:
         return ()
-    found: dict[Digest, Attachment] = {}
+    found: dict[tuple[Digest, Tag | None], Attachment] = {}
     cache = ManifestCache(reader)
     subjects = [m.descriptor.digest for m in graph.manifests if m.descriptor.digest not in omit]
     seen = set(subjects) | set(omit)
@@ -116,9 +124,7 @@ async def find_attachments(
         subjects = []
         for attachment in fresh:
             digest = attachment.graph.root.descriptor.digest
-            if digest in found:
-                continue
-            found[digest] = attachment
+            found.setdefault((digest, attachment.tag), attachment)
             if digest not in seen:
                 seen.add(digest)
                 subjects.append(digest)

@@ -26,6 +26,7 @@ async def each(items: Sequence[T], work: Callable[[T], Awaitable[R]], at_once: i
             except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
                 errors.append(exc)
                 scope.cancel()
+                return
 
     async with anyio.create_task_group() as group:
         for _ in range(min(at_once, len(items))):
