@@ -14,7 +14,7 @@ import httpx2
 from mirrord.errors import ContentMismatchError, NotFoundError, ProtocolViolationError, UnavailableError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.registry import scopes
-from mirrord.registry.call import Call
+from mirrord.registry.call import Call, count_of
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.links import content_range
 from mirrord.registry.origin import Door
@@ -38,8 +38,8 @@ async def has_blob(http: RegistryHttp, path: str, blob: Descriptor, *, held: boo
         ok=_HEAD_OK,
     )
     answer = await http.request(call, held=held)
-    length = answer.headers.get("content-length", "")
-    return answer.status == 200 and (not length.isdigit() or int(length) == blob.size)  # noqa: PLR2004 - OK
+    length = count_of(answer.headers.get("content-length", ""))
+    return answer.status == 200 and length in (None, blob.size)  # noqa: PLR2004 - OK
 
 
 @asynccontextmanager
@@ -109,9 +109,9 @@ def _check_length(http: RegistryHttp, blob: Descriptor, response: httpx2.Respons
             remedy="switch off compression in the proxy before the registry",
             host=http.host,
         )
-    length = response.headers.get("content-length", "")
-    if length.isdigit() and int(length) != blob.size - start:
-        raise _wrong_size(http, blob, start + int(length))
+    length = count_of(response.headers.get("content-length", ""))
+    if length is not None and length != blob.size - start:
+        raise _wrong_size(http, blob, start + length)
 
 
 async def _pieces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TypedDict
@@ -14,6 +15,7 @@ from mirrord.registry.scopes import Scopes
 
 ERROR_BODY_CAP = 64 * 1024
 _OK = frozenset({200})
+_COUNT = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,5 +61,13 @@ class About(TypedDict):
 
 
 def path_of(target: str) -> str:
-    """Return the path of a path or URL: what an error may show, since queries hold signatures."""
-    return urlsplit(target).path
+    """Return the path of a path or URL: what an error may show, since queries hold signatures. Never raises."""
+    try:
+        return urlsplit(target).path
+    except ValueError:  # a bracket without its like
+        return ""
+
+
+def count_of(header: str) -> int | None:
+    """Return the number that a header such as Content-Length holds, or None if it holds none that can be meant."""
+    return int(header) if _COUNT.fullmatch(header) else None

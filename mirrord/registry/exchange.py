@@ -23,7 +23,7 @@ from mirrord.errors import (
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, RequestDone
 from mirrord.registry.breaker import Breaker
-from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, path_of
+from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, count_of, path_of
 from mirrord.registry.challenge import parse_challenges
 from mirrord.registry.doors import Doors
 from mirrord.registry.errorbody import error_from_response
@@ -262,8 +262,8 @@ async def close(response: httpx2.Response) -> None:
 async def discard(response: httpx2.Response) -> None:
     """Read a short answer that is of no use to its end, so that its connection can be used again; then close it."""
     try:
-        length = response.headers.get("content-length", "")
-        if length.isdigit() and int(length) <= ERROR_BODY_CAP:
+        length = count_of(response.headers.get("content-length", ""))
+        if length is not None and length <= ERROR_BODY_CAP:
             with anyio.move_on_after(DISCARD_S):
                 async for _ in response.aiter_raw():
                     pass

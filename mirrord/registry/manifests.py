@@ -20,7 +20,7 @@ from mirrord.oci.manifest import MAX_MANIFEST_SIZE, AnyManifest, parse_manifest
 from mirrord.oci.mediatype import ACCEPT, essence
 from mirrord.oci.reference import Tag
 from mirrord.registry import scopes
-from mirrord.registry.call import Answer, Call
+from mirrord.registry.call import Answer, Call, count_of
 from mirrord.registry.http import RegistryHttp
 
 _ACCEPT = {"Accept": ", ".join(ACCEPT)}
@@ -56,11 +56,10 @@ async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Des
     if answer.status == 200 and not _is_page(answer):  # noqa: PLR2004 - OK
         digest = ref if isinstance(ref, Digest) else _header_digest(answer)
         if digest is not None:
-            length = answer.headers.get("content-length", "")
             return Descriptor(
                 media_type=essence(answer.headers.get("content-type", "")),
                 digest=digest,
-                size=int(length) if length.isdigit() else 0,
+                size=count_of(answer.headers.get("content-length", "")) or 0,
             )
     try:
         return (await get_manifest(http, path, ref)).descriptor

@@ -6,11 +6,13 @@ Source: distribution-spec v1.1.1 "Pushing blobs" (end-4, 5, 6, 11, 13).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
 
 from mirrord.errors import (
+    AddressRefusedError,
     ContentMismatchError,
     ProtocolViolationError,
     RegistryError,
@@ -24,14 +26,15 @@ from mirrord.registry.blobs import has_blob
 from mirrord.registry.body import UploadBody
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.http import RegistryHttp
-from mirrord.registry.origin import resolve
+from mirrord.registry.origin import Door, resolve
 from mirrord.registry.providers.base import MIB, Provider
+from mirrord.registry.scopes import Scopes
 
 _STARTED = frozenset({202})
 _MOUNTED = frozenset({201, 202})
 _FINISHED = frozenset({200, 201, 202, 204})
 _STORED = frozenset({200, 201, 202, 204})
-_CANCEL_TRIES = 3
+_CANCEL_TRIES = 4
 _STALE = frozenset({400, 404, 416})
 _CANCEL_DEADLINE_S = 10
 _MOST_REFUSED_MOUNTS = 3
@@ -80,8 +83,10 @@ async def mount_blob(http: RegistryHttp, path: str, blob: Descriptor, origin_pat
         habits.mounts_refused = 0
         return True
     habits.mounts_refused += 1
-    if answer.headers.get("location"):
-        await _cancel(http, path, resolve(answer.url, answer.headers["location"]))
+    with suppress(RegistryError):  # a place that cannot be used cannot be given back
+        location = _location(http, answer)
+        async with http.throttle.place():
+            await _cancel(http, path, location)
     return False
 
 
@@ -157,7 +162,7 @@ async def _send_chunks(
 ) -> str:
     """Send the body in chunks, each to the newest location; our own count is believed, not the answers' Range."""
     least = started.headers.get("oci-chunk-min-length", "")
-    size = max(habits.chunk_size, min(int(least), _LARGEST_CHUNK) if least.isdigit() else 0)
+    size = max(habits.chunk_size, min(int(least[:18]) if least.isdecimal() else 0, _LARGEST_CHUNK))
     while body.sent < blob.size:
         first = body.sent
         length = min(size, blob.size - first)
@@ -171,7 +176,7 @@ async def _send_chunks(
         )
         answer = await http.send_stream(call, body, length)
         if answer.headers.get("location"):
-            location = resolve(answer.url, answer.headers["location"])
+            location = _location(http, answer)
     return location
 
 
@@ -221,23 +226,21 @@ async def _cancel(http: RegistryHttp, path: str, location: str) -> None:
     distribution knows a session by its state, which tells how much it holds: after a body that broke off, the state
     of the beginning is refused, and the newest is told by the session's status.
     """
-    what = f"cancel an upload to {http.host}/{path}"
-    with anyio.CancelScope(shield=True), anyio.move_on_after(_CANCEL_DEADLINE_S):
+    access = scopes.push(path)
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_CANCEL_DEADLINE_S), suppress(RegistryError):
         for _ in range(_CANCEL_TRIES):
-            try:
-                answer = await http.send(_about(path, location, method="DELETE", what=what))
-                if answer.status not in _STALE:
-                    return
-                answer = await http.send(_about(path, location, method="GET", what=what))
-            except RegistryError:
+            answer = await http.send(_about(http, path, location, method="DELETE", access=access))
+            if answer.status == 401 and access == scopes.push(path):  # noqa: PLR2004 - Unauthorized
+                access = scopes.delete(path)  # what distribution wants; other token services refuse to be asked for it
+                continue
+            if answer.status not in _STALE:
                 return
-            if not answer.headers.get("location"):
-                return
-            location = resolve(answer.url, answer.headers["location"])
+            location = _location(http, await http.send(_about(http, path, location, method="GET", access=access)))
 
 
-def _about(path: str, location: str, *, method: str, what: str) -> Call:
-    return Call(method=method, target=location, what=what, scopes=scopes.push(path), ok=range(200, 500))
+def _about(http: RegistryHttp, path: str, location: str, *, method: str, access: Scopes) -> Call:
+    what = f"cancel an upload to {http.host}/{path}"
+    return Call(method=method, target=location, what=what, scopes=access, ok=range(200, 500))
 
 
 def _location(http: RegistryHttp, answer: Answer) -> str:
@@ -249,7 +252,15 @@ def _location(http: RegistryHttp, answer: Answer) -> str:
             host=http.host,
             status=answer.status,
         )
-    return resolve(answer.url, location)
+    try:
+        return resolve(answer.url, location)
+    except AddressRefusedError as exc:
+        raise AddressRefusedError(
+            f"{http.host} wants an upload at a place that is not used: {exc.message}",
+            code=Door.UPLOAD_LOCATION.value,
+            host=http.host,
+            status=answer.status,
+        ) from exc
 
 
 def _with_digest(location: str, blob: Descriptor) -> str:
