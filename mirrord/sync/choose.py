@@ -32,8 +32,9 @@ class Choice:
     """What a rule takes of one repository.
 
     ``selection`` tells of every listed tag. ``demanded`` are tags that the rule names literally: one of them that
-    does not exist is a failure. ``digest`` is set for a rule that names an image by digest. ``troubles`` are tags of
-    which nobody knows whether the rule takes them, since their age could not be asked for.
+    does not exist is a failure, but where the rule reads many repositories, not all of which need it. ``digest`` is
+    set for a rule that names an image by digest. ``troubles`` are tags of which nobody knows whether the rule takes
+    them, since their age could not be asked for.
     """
 
     source: Location
@@ -89,7 +90,7 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
         )
     reader = context.gateway.reader(source)
     literal = rule.tags.literal_tags
-    demanded = _demanded(rule.tags)
+    demanded = _demanded(rule.tags) if rule.source.repositories is None else frozenset()
     known = context.listings.known(source)
     count = len(known.entries) if known is not None else None
     if literal is not None and choose_survey(rule.tags, len(literal), reader.listing, count) is Survey.HEAD_EACH:

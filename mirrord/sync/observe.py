@@ -107,7 +107,11 @@ class _Watcher:
             self._settle(tag, Outcome.FAILED, str(exc), describe(exc))
             return None
         if head is None and tag is not None and tag not in self._choice.demanded:
-            self._settle(tag, Outcome.SKIPPED, "the tag vanished at the source while it was looked at")
+            named = any(pattern.literal == tag for pattern in self._rule.tags.include)
+            reason = (
+                "the repository has no such tag" if named else "the tag vanished at the source while it was looked at"
+            )
+            self._settle(tag, Outcome.SKIPPED, reason)
         elif head is None:
             name = f"{self._choice.source}{'@' if isinstance(ref, Digest) else ':'}{ref}"
             problem = Problem(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mirrord.errors import ContentMismatchError, DeniedError, UnavailableError
-from mirrord.oci.reference import Tag
+from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.report import Outcome
 from mirrord.planning.rewrite import filter_index, rewrite_index
 from mirrord.planning.rule import IndexMode, Rule
@@ -19,6 +21,7 @@ from tests.unit.sync.scene import (
     exits,
     image_with_config,
     make_rule,
+    many_repositories,
     one_image,
     only,
     results,
@@ -133,6 +136,20 @@ async def test_observe_fails_a_demanded_tag_that_does_not_exist_and_says_what_to
     assert '"nginx"' in problem.remedy
     assert "mirrord auth check" in problem.remedy
     assert exits(run) == 1
+
+
+async def test_observe_skips_a_literal_tag_that_some_of_many_repositories_lack(scene: Scene) -> None:
+    """A pattern of repositories with `include: [latest]` is no demand that each of them has it."""
+    scene.memory.add(Repository(SOURCE.host, "team/one"), make_image("one"), "latest")
+    scene.memory.add(Repository(SOURCE.host, "team/two"), make_image("two"), "1.0")
+    rule = replace(many_repositories("team", "team/*", f"{A.host}/{{repository}}"), tags=only("latest"))
+
+    run = await scene.sync(rule)
+
+    assert sorted(result.outcome for result in results(run)) == [COPIED, SKIPPED]
+    (skipped,) = [result for result in results(run) if result.outcome is SKIPPED]
+    assert (str(skipped.source), skipped.reason) == (f"{SOURCE.host}/team/two", "the repository has no such tag")
+    assert exits(run) == 0
 
 
 async def test_observe_names_a_missing_digest_with_an_at_sign(scene: Scene, image: Content) -> None:
