@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from mirrord.errors import (
+    AddressRefusedError,
     InvalidReferenceError,
     ListingIncompleteError,
     NotFoundError,
@@ -148,11 +149,14 @@ async def _page(http: RegistryHttp, walk: _Walk, what: str, first: str, access: 
     try:
         answer = await _ask(http, what, walk.url, access, ok=frozenset({200, 400, 404}))
     except RegistryError as exc:
-        raise ListingIncompleteError(f"{what}: page {walk.pages + 1} failed: {exc.message}", host=http.host) from exc
-    query = urlsplit(walk.url).query
-    ours = f"{urlsplit(first).path}?{query}"
-    if answer.status in (400, 404) and query and not walk.url.endswith(ours):
-        answer = await _ask(http, what, ours, access, ok=frozenset({200, 400, 404}))
+        raise ListingIncompleteError(
+            f"{what}: page {walk.pages + 1} failed: {exc.message}",
+            host=http.host,
+            code=exc.code if isinstance(exc, AddressRefusedError) else None,
+        ) from exc
+    parts, ours = urlsplit(walk.url), urlsplit(first).path
+    if answer.status in (400, 404) and parts.query and parts.path != ours:
+        answer = await _ask(http, what, f"{ours}?{parts.query}", access, ok=frozenset({200, 400, 404}))
     return answer
 
 
