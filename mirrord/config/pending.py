@@ -1,0 +1,37 @@
+"""Keys that the file may have already, but that this version does not act on: said aloud, lest anybody rely on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mirrord.config.finding import Finding, Path
+from mirrord.config.registry_models import RegistrySection
+from mirrord.config.rule_models import RuleOptions
+from mirrord.planning.rule import OnRollback
+
+AVAILABLE_PROVIDERS = frozenset({"generic", "dockerhub"})
+
+
+def pending_of_rule(path: Path, options: RuleOptions) -> Iterator[Finding]:
+    """Yield a warning for every guard of a rule that is not carried out yet."""
+    if options.on_rollback is OnRollback.BLOCK:
+        message = "this version does not remember digests: a tag that returns to an older one is copied all the same"
+        yield _pending((*path, "on_rollback"), message)
+
+
+def pending_of_registry(path: Path, section: RegistrySection) -> Iterator[Finding]:
+    """Yield a warning for every setting of a registry that has no effect yet, and a fault for a missing provider."""
+    if section.quota.reserve:
+        yield _pending((*path, "quota"), "this version does not count pulls: no reserve is kept")
+    if section.create_repositories is not None:
+        yield _pending((*path, "create_repositories"), "this version does not create repositories")
+    if section.provider is not None and section.provider not in AVAILABLE_PROVIDERS:
+        message = (
+            f'the provider "{section.provider}" is not available in this version; leave it out, and the registry is '
+            "used as one that follows the specification"
+        )
+        yield Finding((*path, "provider"), "PROVIDER_UNAVAILABLE", message)
+
+
+def _pending(path: Path, message: str) -> Finding:
+    return Finding(path, "NOT_YET_EFFECTIVE", message, is_warning=True)
