@@ -5,8 +5,6 @@ Source: distribution-spec v1.1.1 "Pulling manifests", "Pushing manifests", "Cont
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mirrord.errors import (
     ContentMismatchError,
     InvalidDigestError,
@@ -27,13 +25,6 @@ _ACCEPT = {"Accept": ", ".join(ACCEPT)}
 _HEAD_OK = frozenset({200, 400, 403, 404, 405})
 _PUT_OK = frozenset({200, 201, 202, 204})
 _DELETED = frozenset({200, 202, 204, 404})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PutAnswer:
-    """What a registry said to a manifest: whether it knows referrers (it named the subject that it took note of)."""
-
-    took_subject: bool
 
 
 async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Descriptor | None:
@@ -112,7 +103,7 @@ async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyM
         raise
 
 
-async def put_manifest(http: RegistryHttp, path: str, manifest: AnyManifest, tag: Tag | None) -> PutAnswer:
+async def put_manifest(http: RegistryHttp, path: str, manifest: AnyManifest, tag: Tag | None) -> None:
     """Put a manifest's bytes, unchanged, under ``tag`` or under its digest.
 
     Raises:
@@ -140,7 +131,6 @@ async def put_manifest(http: RegistryHttp, path: str, manifest: AnyManifest, tag
             remedy="the registry changes manifests; it cannot hold a faithful mirror",
             host=http.host,
         )
-    return PutAnswer(took_subject="oci-subject" in answer.headers)
 
 
 async def delete_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> None:

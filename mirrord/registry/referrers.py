@@ -23,6 +23,7 @@ from mirrord.ports.events import EventSink, Noted
 from mirrord.ports.registry import ReferrersAnswer
 from mirrord.registry import scopes
 from mirrord.registry.call import Answer, Call
+from mirrord.registry.errortext import read_error_body
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.links import next_link
 from mirrord.registry.manifests import get_manifest, put_manifest
@@ -31,7 +32,7 @@ MAX_REFERRERS = 1_000
 MAX_PAGES = 100
 MAX_BODY = 8 * 1024 * 1024
 _NOT_OURS: Literal["not ours"] = "not ours"
-_DOUBTFUL = 400  # Quay says so of a digest that it does not know, and has the API all the same
+_MISSING = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN"})
 _NO_API = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 406, 410, 415, 501})
 
 
@@ -127,12 +128,18 @@ async def _by_api(
 ) -> tuple[Descriptor, ...] | None:
     """Return what the API says, or None where there is none: support is 200 with an OCI index, nothing else."""
     found: list[Descriptor] = []
+    answered = False
     async for answer in _api_pages(http, path, subject):
         if answer.status != 200 or essence(answer.headers.get("content-type", "")) != OCI_INDEX:  # noqa: PLR2004 - OK
-            if habits.has_api is None and answer.status != _DOUBTFUL:
+            if answered:
+                raise ListingIncompleteError(
+                    f"{http.host}/{path}@{subject}: a later page of referrers answered with status {answer.status}",
+                    host=http.host,
+                )
+            if habits.has_api is None and not _says_nothing(answer):
                 habits.has_api = False
             return None
-        habits.has_api = True
+        habits.has_api = answered = True
         page = parse_manifest(answer.body, media_type=OCI_INDEX, what=f"the referrers of {subject}")
         found.extend(page.children())
         if len(found) > MAX_REFERRERS:
@@ -140,6 +147,15 @@ async def _by_api(
                 f"{http.host}/{path}@{subject} has more than {MAX_REFERRERS} referrers", host=http.host
             )
     return tuple({descriptor.digest: descriptor for descriptor in found}.values())
+
+
+def _says_nothing(answer: Answer) -> bool:
+    """Say whether a refusal leaves open if there is an API: it misses the repository, or does not know the digest.
+
+    Quay answers 400 to a digest that it does not know, zot 404 for a repository that is not there yet.
+    """
+    missing = answer.status == 404 and not _MISSING.isdisjoint(read_error_body(answer.body).codes)  # noqa: PLR2004
+    return missing or answer.status == 400  # noqa: PLR2004 - Bad Request
 
 
 async def _api_pages(http: RegistryHttp, path: str, subject: Digest) -> AsyncIterator[Answer]:

@@ -94,9 +94,12 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         await put_blob(self._http, self._path, blob, body, self._handle.uploads)
 
     async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
-        """See `mirrord.registry.manifests.put_manifest`; keeps the fallback tag where the registry needs it."""
-        answer = await put_manifest(self._http, self._path, manifest, tag)
-        if manifest.subject is not None and not answer.took_subject:
+        """See `mirrord.registry.manifests.put_manifest`; keeps the fallback tag where the registry needs it.
+
+        The answer's OCI-Subject is not believed: ECR sent it before it had the API.
+        """
+        await put_manifest(self._http, self._path, manifest, tag)
+        if manifest.subject is not None:
             await keep_fallback_tag(self._http, self._path, manifest, self._handle.referrers, self._handle.events)
 
     async def delete(self, ref: Tag | Digest) -> None:
