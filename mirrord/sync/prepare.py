@@ -29,8 +29,9 @@ class Planned:
     @property
     def key(self) -> tuple[object, ...]:
         """What plans have in common that can be carried out together: the same content from the same place."""
-        absent = self.wanted.absent
-        return (self.plan.source, self.plan.root.digest, self.plan.wanted.digest, absent, self.rule.referrers)
+        plan, referrers = self.plan, self.rule.referrers
+        attached = referrers.types if referrers.enabled else None
+        return (plan.source, plan.root.digest, plan.wanted.digest, self.wanted.absent, attached)
 
     @property
     def needs_work(self) -> bool:

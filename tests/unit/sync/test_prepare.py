@@ -82,6 +82,13 @@ async def test_plans_are_not_carried_out_together_where_they_want_other_content(
     assert [[planned.rule.name for planned in group] for group in groups] == [["one"], ["other"]]
 
 
+async def test_plans_are_carried_out_together_where_rules_differ_in_recheck_alone(scene: Scene, image: Content) -> None:
+    """How often attachments are looked for does not change which there are: one read feeds both."""
+    job = await prepare_one(scene, make_rule("one", A), rechecking(make_rule("two", B)))
+
+    assert orders(job) == [("one", A, False), ("two", B, False)]
+
+
 async def test_plans_are_carried_out_together_under_different_tags(scene: Scene, image: Content) -> None:
     scene.memory.add(SOURCE, image, "latest")
 
