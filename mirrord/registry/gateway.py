@@ -30,7 +30,7 @@ from mirrord.registry.tags import list_repositories
 from mirrord.registry.throttle import Throttle, ThrottleBook
 from mirrord.registry.tls import make_ssl_context
 from mirrord.registry.tokens import Authorizer
-from mirrord.registry.transport import AiohttpTransport, Transport
+from mirrord.registry.transport import AiohttpTransport, SplitTransport, Transport
 from mirrord.registry.uploads import UploadHabits
 
 
@@ -177,9 +177,13 @@ class HttpGateway:
     def _transport(self, settings: RegistrySettings, *, foreign: bool, guarded: bool) -> Transport:
         if self._around.transport is not None:
             return self._around.transport(settings, foreign)
-        return AiohttpTransport(
+        proxy = choose_proxy(settings.proxy, self._around.environment)
+        plain = AiohttpTransport(ssl_context=lambda: make_ssl_context(settings.tls, foreign=foreign), proxy=proxy)
+        if not guarded:
+            return plain
+        direct = AiohttpTransport(
             ssl_context=lambda: make_ssl_context(settings.tls, foreign=foreign),
-            # Through a proxy it is the proxy that dials, and the proxy itself is inside more often than not.
-            socket_factory=guarded_socket_factory(allow_inside=False) if guarded and not settings.proxy else None,
-            proxy=choose_proxy(settings.proxy, self._around.environment),
+            socket_factory=guarded_socket_factory(allow_inside=False),
         )
+        # Through a proxy it is the proxy that dials, and the proxy itself is inside more often than not.
+        return SplitTransport(direct=direct, proxied=plain, proxy=proxy)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from mirrord.errors import UsageError
 from mirrord.ports.settings import ENVIRONMENT_PROXY
+from mirrord.registry.origin import DEFAULT_PORTS
 
 ProxyChoice = Callable[[str], str | None]
 
@@ -37,7 +38,8 @@ def choose_proxy(setting: str | None, environment: Mapping[str, str]) -> ProxyCh
     def choose(url: str) -> str | None:
         parts = urlsplit(url)
         proxy = proxies.get(parts.scheme)
-        return proxy if proxy and not _is_excepted(parts.hostname or "", parts.port, exceptions) else None
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+        return proxy if proxy and not _is_excepted(parts.hostname or "", port, exceptions) else None
 
     return choose
 
@@ -59,7 +61,7 @@ def _check(proxy: str, what: str) -> str:
     return proxy
 
 
-def _is_excepted(host: str, port: int | None, exceptions: list[str]) -> bool:
+def _is_excepted(host: str, port: int, exceptions: list[str]) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -67,9 +69,7 @@ def _is_excepted(host: str, port: int | None, exceptions: list[str]) -> bool:
     return any(_matches(host, port, address, entry) for entry in exceptions)
 
 
-def _matches(
-    host: str, port: int | None, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, entry: str
-) -> bool:
+def _matches(host: str, port: int, address: ipaddress.IPv4Address | ipaddress.IPv6Address | None, entry: str) -> bool:
     if entry == "*":
         return True
     if address is not None and "/" in entry:
@@ -78,8 +78,8 @@ def _matches(
         except ValueError:
             return False
     name, colon, entry_port = entry.rpartition(":")
-    if colon and entry_port.isdigit() and "]" not in entry_port and name.count(":") == 0:
-        if port is not None and port != int(entry_port):
+    if colon and entry_port.isdecimal() and name.count(":") == 0:
+        if entry_port != str(port):
             return False
         entry = name
     suffix = entry.lower().lstrip("*").lstrip(".")

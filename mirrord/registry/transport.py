@@ -176,6 +176,26 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             self._session = None
 
 
+class SplitTransport:
+    """Two ways out of one registry's client: through the proxy that is chosen for a URL, or directly."""
+
+    def __init__(self, *, direct: Transport, proxied: Transport, proxy: Callable[[str], str | None]) -> None:
+        """Send what ``proxy`` names a proxy for to ``proxied``, all else to ``direct``."""
+        self._direct = direct
+        self._proxied = proxied
+        self._proxy = proxy
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Carry out one exchange on the way that its URL takes."""
+        way = self._direct if self._proxy(str(request.url)) is None else self._proxied
+        return await way.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._direct.aclose()
+        await self._proxied.aclose()
+
+
 class _Stream(httpx2.AsyncByteStream):
     def __init__(self, response: aiohttp.ClientResponse, request: httpx2.Request) -> None:
         self._response = response

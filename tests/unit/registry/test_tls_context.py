@@ -1,0 +1,144 @@
+"""TLS contexts, made from files and used for handshakes."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from mirrord.errors import RegistryError, StartupError
+from mirrord.oci.reference import Tag
+from mirrord.ports.settings import RegistrySettings, TlsSettings
+from mirrord.registry.tls import make_ssl_context
+from tests.contract.images import blob_of
+from tests.fakes.clients import open_client
+from tests.fakes.profiles import Blobs, Profile
+from tests.fakes.registry import FakeRegistry
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def serving(authority: trustme.CA, *names: str, client: trustme.CA | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    if client is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        client.configure_trust(context)
+    return context
+
+
+async def look(registry: FakeRegistry, tls: TlsSettings) -> None:
+    async with open_client(registry, settings=RegistrySettings(host=registry.host, tls=tls)) as client:
+        assert await client.reader().head(Tag("1.0")) is None
+
+
+async def test_registry_with_a_certificate_of_its_own_authority_is_trusted(authority: trustme.CA, ca_file: str) -> None:
+    async with FakeRegistry(ssl_context=serving(authority, "127.0.0.1")) as registry:
+        await look(registry, TlsSettings(ca_file=ca_file))
+
+
+@pytest.mark.covers("D64")
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+async def test_untrusted_certificate_is_final_and_says_what_to_do(
+    wrong: str, authority: trustme.CA, ca_file: str
+) -> None:
+    name = "127.0.0.1" if wrong == "authority" else "other.test"
+    tls = TlsSettings(ca_file=None if wrong == "authority" else ca_file)
+    async with FakeRegistry(ssl_context=serving(authority, name)) as registry:
+        with pytest.raises(RegistryError, match=r"TLS_FAILED.*tls\.ca_file") as caught:
+            await look(registry, tls)
+
+    assert not caught.value.retryable
+    assert not registry.traffic.records
+
+
+@pytest.mark.covers("C32")
+async def test_verification_can_be_switched_off(authority: trustme.CA, ca_file: str) -> None:
+    async with FakeRegistry(ssl_context=serving(authority, "other.test")) as registry:
+        await look(registry, TlsSettings(verify=False))
+        await look(registry, TlsSettings(verify=False, ca_file=ca_file))
+
+
+async def test_client_certificate_is_shown(authority: trustme.CA, ca_file: str, tmp_path: Path) -> None:
+    clients = trustme.CA()
+    mine = clients.issue_cert("mirrord.test")
+    both, key = tmp_path / "both.pem", tmp_path / "key.pem"
+    mine.private_key_and_cert_chain_pem.write_to_path(str(both))
+    mine.private_key_pem.write_to_path(str(key))
+    async with FakeRegistry(ssl_context=serving(authority, "127.0.0.1", client=clients)) as registry:
+        await look(registry, TlsSettings(ca_file=ca_file, cert_file=str(both)))
+        await look(registry, TlsSettings(ca_file=ca_file, cert_file=str(both), key_file=str(key)))
+        with pytest.raises(RegistryError):
+            await look(registry, TlsSettings(ca_file=ca_file))
+
+
+@pytest.mark.covers("A1", "A15", "A18")
+def test_other_origins_are_always_verified_and_see_no_client_certificate(ca_file: str, tmp_path: Path) -> None:
+    settings = TlsSettings(verify=False, ca_file=ca_file, cert_file=str(tmp_path / "not-even-read.pem"))
+    foreign = make_ssl_context(settings, foreign=True)
+
+    assert foreign.verify_mode is ssl.CERT_REQUIRED
+    assert foreign.check_hostname
+
+
+@pytest.mark.covers("A15", "D64")
+async def test_storage_with_a_bad_certificate_fails_although_the_registry_needs_none(
+    authority: trustme.CA, ca_file: str
+) -> None:
+    content = b"content"
+    profile = Profile(blobs=Blobs(redirect=307))
+    async with FakeRegistry(profile, ssl_context=serving(authority, "127.0.0.1")) as registry:
+        registry.store.add_blob("team/app", content)
+        for tls, good in ((TlsSettings(verify=False), False), (TlsSettings(verify=False, ca_file=ca_file), True)):
+            async with open_client(registry, settings=RegistrySettings(host=registry.host, tls=tls)) as client:
+                blob = blob_of(content)
+                if good:
+                    async with client.reader().blob(blob) as pieces:
+                        assert b"".join([piece async for piece in pieces]) == content
+                else:
+                    with pytest.raises(RegistryError, match="TLS_FAILED"):
+                        async with client.reader().blob(blob):
+                            pytest.fail("not to be opened")
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate", "PRIVATE KEY"], ids=["away", "empty", "text", "key"])
+def test_unusable_authority_file_is_an_error_that_names_it(
+    content: str | None, authority: trustme.CA, tmp_path: Path
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content == "PRIVATE KEY":
+        authority.private_key_pem.write_to_path(str(path))
+    elif content is not None:
+        path.write_text(content)
+
+    with pytest.raises(StartupError, match=f"CA_BUNDLE_INVALID.*{path}"):
+        make_ssl_context(TlsSettings(ca_file=str(path)))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["away", "text"])
+def test_unusable_client_certificate_is_an_error_that_names_it(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "client.pem"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(StartupError, match=f"CLIENT_CERTIFICATE_INVALID.*{path}"):
+        make_ssl_context(TlsSettings(cert_file=str(path)))
+
+
+def test_old_protocols_are_not_spoken() -> None:
+    for settings in (TlsSettings(), TlsSettings(verify=False)):
+        assert make_ssl_context(settings).minimum_version == ssl.TLSVersion.TLSv1_2
