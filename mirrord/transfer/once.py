@@ -53,7 +53,3 @@ class KeyedOnce:
                 del self._running[key]
                 attempt.finished.set()
         return False
-
-    def forget(self, key: Hashable) -> None:
-        """Believe no longer that the work for ``key`` was done: the registry contradicted it."""
-        self._done.discard(key)
