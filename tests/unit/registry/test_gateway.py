@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -45,15 +45,17 @@ def test_docker_hub_is_known_by_its_name_and_all_else_is_generic() -> None:
 
 
 def test_unknown_provider_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match='"nope" is not available.*dockerhub, generic'):
+    with pytest.raises(UsageError, match=r'"nope" is not available.*dockerhub, generic'):
         choose_provider("registry.test", "nope", known_providers())
 
 
-def test_providers_of_other_packages_are_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint(
-        name="mine", value="mirrord.registry.providers.generic:GenericProvider", group="mirrord.providers"
-    )
-    monkeypatch.setattr("mirrord.registry.providers.catalog.entry_points", lambda group: [entry])
+def test_providers_of_other_packages_are_asked_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "another-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: another\nVersion: 1.0\n")
+    provider = "mirrord.registry.providers.generic:GenericProvider"
+    (package / "entry_points.txt").write_text(f"[mirrord.providers]\nmine = {provider}\n")
+    monkeypatch.syspath_prepend(tmp_path)
 
     assert [type(provider) for provider in known_providers()] == [GenericProvider, DockerHubProvider, GenericProvider]
 
@@ -140,7 +142,7 @@ async def test_proxy_that_wants_a_password_is_named() -> None:
         proxy.answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
         settings = RegistrySettings(host="registry.test", proxy=f"http://user:word@{proxy.host}")
         async with open_client("registry.test", settings=settings) as client:
-            with pytest.raises(UnavailableError, match="PROXY_FAILED.*407") as caught:
+            with pytest.raises(UnavailableError, match=r"PROXY_FAILED.*407") as caught:
                 await client.reader().head(Tag("1.0"))
 
     assert proxy.host in str(caught.value)
@@ -165,12 +167,14 @@ async def ask(transport: Transport, url: str) -> int:
 @pytest.mark.parametrize("proxy", [None, ENVIRONMENT_PROXY], ids=["direct", "environment"])
 async def test_what_goes_out_directly_is_guarded(environment: dict[str, str], proxy: str | None) -> None:
     settings = RegistrySettings(host="registry.test", proxy=proxy)
-    async with FakeRegistry() as inside:
-        async with open_client("registry.test", settings=settings, environment=environment) as client:
-            transport = client.gateway._transport(settings, foreign=True, guarded=True)
-            with pytest.raises(AddressBlockedError):
-                await ask(transport, f"{inside.url}/v2/")
-            await transport.aclose()
+    async with (
+        FakeRegistry() as inside,
+        open_client("registry.test", settings=settings, environment=environment) as client,
+    ):
+        transport = client.gateway._transport(settings, foreign=True, guarded=True)
+        with pytest.raises(AddressBlockedError):
+            await ask(transport, f"{inside.url}/v2/")
+        await transport.aclose()
 
     assert not inside.traffic.records
 
