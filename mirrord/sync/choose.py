@@ -132,7 +132,7 @@ async def dated(
 
     async def date(tag: Tag) -> None:
         try:
-            head = await reader.head(tag)
+            head = await context.resolutions.head(reader, tag)
             if head is None:
                 dates.missing.add(tag)
                 return

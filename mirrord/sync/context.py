@@ -8,6 +8,7 @@ from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RegistryGateway, Slots
 from mirrord.sync.listing import Listings
+from mirrord.sync.resolving import Resolutions
 
 LOOKS_AT_ONCE = 64
 """Tags looked at side by side; how many requests that makes is decided by each registry's places."""
@@ -18,10 +19,11 @@ COPIES_AT_ONCE = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The outside world of one run, and what the run remembers of its listings."""
+    """The outside world of one run, and what the run remembers of its sources."""
 
     gateway: RegistryGateway
     slots: Slots
     clock: Clock
     events: EventSink
     listings: Listings = field(default_factory=Listings)
+    resolutions: Resolutions = field(default_factory=Resolutions)

@@ -102,7 +102,7 @@ class _Watcher:
         try:
             if tag is not None and tag in self._choice.troubles:
                 raise self._choice.troubles[tag]
-            head = await self._reader.head(ref)
+            head = await self._context.resolutions.head(self._reader, ref)
         except MirrordError as exc:
             self._settle(tag, Outcome.FAILED, str(exc), describe(exc))
             return None

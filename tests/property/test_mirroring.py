@@ -178,7 +178,7 @@ def check_cheap(story: Story, scene: Scene) -> None:
     for rule, source, target in [] if story.thorough else story.targets():
         rules = sum(other.source.location == source for other in story.rules)
         for tag in scene.memory.at(source).tags:
-            assert scene.memory.count("head", at=source, ref=tag) <= rules
+            assert scene.memory.count("head", at=source, ref=tag) <= (rules if is_attachment(tag) else 1)
             assert scene.memory.count("head", at=target, ref=tag) <= 1 + is_attachment(tag)
         assert rule.targets
 
