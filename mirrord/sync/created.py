@@ -10,6 +10,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest, Manifest
 from mirrord.oci.mediatype import IMAGE_CONFIGS
+from mirrord.planning.graph import MAX_DEPTH
 from mirrord.ports.registry import RepositoryReader, Slots
 
 MAX_CONFIG = 4 * 1024 * 1024
@@ -22,16 +23,23 @@ async def creation_time(reader: RepositoryReader, slots: Slots, digest: Digest) 
     Of an index it is the time of its annotation, else of its first image. Costs up to two manifests and a config.
     Source: image-spec annotations.md and config.md, property ``created``.
     """
-    manifest: AnyManifest = await reader.manifest(digest)
-    if (time := parse_time(manifest.annotations.get(ANNOTATION))) is not None:
-        return time
-    if not isinstance(manifest, Manifest):
+    for _ in range(MAX_DEPTH):
+        manifest: AnyManifest = await reader.manifest(digest)
+        if (time := parse_time(manifest.annotations.get(ANNOTATION))) is not None:
+            return time
+        if isinstance(manifest, Manifest):
+            return await _time_of_config(reader, slots, manifest.config)
         children = [c for c in manifest.children() if c.platform is None or not c.platform.is_unknown]
-        return await creation_time(reader, slots, children[0].digest) if children else None
-    if manifest.config.media_type not in IMAGE_CONFIGS:
+        if not children:
+            return None
+        digest = children[0].digest
+    return None  # nested deeper than what is copied
+
+
+async def _time_of_config(reader: RepositoryReader, slots: Slots, config: Descriptor) -> datetime | None:
+    if config.media_type not in IMAGE_CONFIGS:
         return None
-    config = await read_config(reader, slots, manifest.config)
-    created = config.get("created")
+    created = (await read_config(reader, slots, config)).get("created")
     return parse_time(created) if isinstance(created, str) else None
 
 

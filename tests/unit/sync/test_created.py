@@ -8,6 +8,7 @@ from mirrord.errors import ContentMismatchError, DeniedError, MirrordError, NotF
 from mirrord.oci.digest import Digest
 from mirrord.oci.mediatype import DOCKER_CONFIG
 from mirrord.oci.platform import Platform
+from mirrord.planning.graph import MAX_DEPTH
 from mirrord.sync.created import ANNOTATION, MAX_CONFIG, creation_time, parse_time, read_config
 from tests.fakes.images import (
     Content,
@@ -136,6 +137,17 @@ async def test_creation_time_is_none_where_nothing_says_it(scene: Scene, content
 
 
 @pytest.mark.covers("E27")
+@pytest.mark.covers("C37")
+async def test_creation_time_of_indexes_in_indexes_is_looked_for_in_eight_levels(scene: Scene) -> None:
+    root = make_image("bottom", annotations={ANNOTATION: "2025-01-01T00:00:00Z"})
+    for _ in range(50):
+        root = index_of([(root, child(root))])
+    scene.memory.add(SOURCE, root)
+
+    assert await date(scene, root) is None
+    assert scene.memory.count("manifest") == MAX_DEPTH
+
+
 async def test_creation_time_does_not_read_a_huge_config(scene: Scene) -> None:
     huge = image_with_config("app", {"created": TEXT}, size=MAX_CONFIG + 1)
 
