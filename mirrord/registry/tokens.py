@@ -121,8 +121,6 @@ class Authorizer:
             return False
         if isinstance(self._challenge, BearerChallenge) and isinstance(challenge, BasicChallenge):
             return True
-        if isinstance(challenge, BearerChallenge) and not challenge.realm:
-            return False
         self._challenge = challenge
         return True
 

@@ -13,7 +13,12 @@ from pathlib import Path
 
 from mirrord.layout import LayoutReader, LayoutWriter
 from mirrord.oci.reference import LayoutDirectory
+from mirrord.ports.credentials import Credential
 from mirrord.ports.registry import RepositoryReader, RepositoryWriter
+from mirrord.ports.settings import RegistrySettings
+from tests.fakes.clients import Client, open_client
+from tests.fakes.registry import BEARER, DISTRIBUTION_V2, DISTRIBUTION_V3, FakeRegistry, Profile
+from tests.integration.servers import Credentials, DockerRegistry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,8 @@ class Implementation:
         refuses_missing_blobs: whether a manifest is refused while a blob of it is missing.
         refuses_missing_children: whether an index is refused while a child of it is missing.
         referrers_from_api: what `ReferrersAnswer.from_api` says there.
+        tells_blobs_from_manifests: whether a blob that is asked for as a manifest is missing; docker-registry 2.8.2
+            answers 500.
     """
 
     name: str
@@ -50,6 +57,7 @@ class Implementation:
     refuses_missing_blobs: bool = True
     refuses_missing_children: bool = True
     referrers_from_api: bool = True
+    tells_blobs_from_manifests: bool = True
 
 
 @asynccontextmanager
@@ -63,6 +71,48 @@ async def open_layout(directory: Path) -> AsyncIterator[OpenedRepository]:
     )
 
 
+def emulated(profile: Profile) -> Callable[[Path], AbstractAsyncContextManager[OpenedRepository]]:
+    """Return a maker of repositories in an emulated registry, spoken to over HTTP."""
+
+    @asynccontextmanager
+    async def open_emulated(_directory: Path) -> AsyncIterator[OpenedRepository]:
+        async with FakeRegistry(profile) as registry, open_client(registry) as client:
+            yield _opened(client)
+
+    return open_emulated
+
+
+@asynccontextmanager
+async def open_docker_registry(directory: Path) -> AsyncIterator[OpenedRepository]:
+    """Yield a repository in a docker-registry process that asks for a password, spoken to over HTTP."""
+    user = Credentials("robot", "correct horse")
+    with DockerRegistry(directory / "registry", credentials=user) as registry:
+        host = registry.address
+        settings = RegistrySettings(host=host, plain_http=True)
+        credential = Credential(username=user.username, secret=user.password)
+        async with open_client(host, settings=settings, credential=credential) as client:
+            yield _opened(client)
+
+
+def _opened(client: Client) -> OpenedRepository:
+    return OpenedRepository(
+        reader=client.reader("team/app"), writer=client.writer("team/app"), absent=client.reader("team/absent")
+    )
+
+
 IMPLEMENTATIONS: tuple[Implementation, ...] = (
     Implementation(name="layout", open=open_layout, backends=("asyncio", "trio")),
+    Implementation(name="distribution-v3", open=emulated(DISTRIBUTION_V3)),
+    Implementation(
+        name="distribution-v2", open=emulated(DISTRIBUTION_V2), deletes_tags=False, referrers_from_api=False
+    ),
+    Implementation(name="bearer", open=emulated(BEARER)),
+    Implementation(
+        name="docker-registry",
+        open=open_docker_registry,
+        tools=("docker-registry", "htpasswd"),
+        deletes_tags=False,
+        referrers_from_api=False,
+        tells_blobs_from_manifests=False,
+    ),
 )
