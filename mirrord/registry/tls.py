@@ -24,17 +24,12 @@ def make_ssl_context(settings: TlsSettings, *, foreign: bool = False) -> ssl.SSL
     Raises:
         StartupError: a file is missing or is not what it should be (CA_BUNDLE_INVALID, CLIENT_CERTIFICATE_INVALID).
     """
-    try:
-        if settings.verify or foreign:
-            context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        else:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-    except FileNotFoundError as exc:
-        raise StartupError(
-            "the certificates of the system cannot be read", code="CA_BUNDLE_INVALID", remedy="check SSL_CERT_FILE"
-        ) from exc
+    if settings.verify or foreign:
+        context: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if settings.ca_file is not None and (settings.verify or foreign):
         _load_ca(context, settings.ca_file)
