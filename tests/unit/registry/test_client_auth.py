@@ -12,7 +12,7 @@ from mirrord.ports.credentials import Credential
 from mirrord.ports.settings import RegistrySettings
 from tests.contract.images import blob_of, build_image, stream, write_image
 from tests.fakes.clients import Client, credential_of, open_client, settings_of
-from tests.fakes.faults import Change, Drop, Respond
+from tests.fakes.faults import Change, Drop, Raw, Respond
 from tests.fakes.profiles import Auth, Blobs, Profile, Refusal, Uploads
 from tests.fakes.registry import BASIC, BEARER, FakeRegistry
 from tests.fakes.routes import Routes
@@ -349,6 +349,14 @@ async def test_identity_token_with_a_password_falls_back_to_get(status: int) -> 
         assert await client.reader().head(Tag("1.0")) is not None
 
     assert [record.method for record in registry.traffic.of("token")] == ["POST", "GET"]
+
+
+@pytest.mark.parametrize("kind", ["manifest GET", "ping"])
+async def test_refusal_whose_body_breaks_off_is_a_refusal_all_the_same(kind: str) -> None:
+    async with filled(BASIC) as registry, open_client(registry) as client:
+        challenge = b'HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm="x"\r\nContent-Length: 100\r\n\r\nshort'
+        registry.fault(Raw(challenge), kind=kind)
+        assert (await client.reader().manifest(IMAGE.digest)).raw == IMAGE.manifest.raw
 
 
 # --- traffic

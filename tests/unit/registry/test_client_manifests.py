@@ -16,6 +16,7 @@ from mirrord.errors import (
     MissingContentError,
     NotFoundError,
     ProtocolViolationError,
+    RateLimitedError,
     RegistryError,
     UnsupportedError,
 )
@@ -27,7 +28,7 @@ from mirrord.oci.reference import Tag
 from tests.contract.images import build_image, build_index, write_blobs, write_image
 from tests.fakes.clients import open_client
 from tests.fakes.faults import Change, Endless, Raw, Respond, corrupt
-from tests.fakes.profiles import Deletes, Manifests, Profile, Refusal
+from tests.fakes.profiles import Deletes, Manifests, Profile, Rate, Refusal
 from tests.fakes.registry import DISTRIBUTION_V2, DISTRIBUTION_V3, FakeRegistry
 from tests.fakes.wire import with_headers
 
@@ -175,6 +176,19 @@ async def test_proxy_that_answers_everything_with_html_is_told(by: Literal["tag"
             await client.reader().head(TAG if by == "tag" else IMAGE.digest)
 
     assert "proxy" in caught.value.remedy
+
+
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-26-dockerhub")])
+async def test_looking_up_costs_no_pull(trap: str) -> None:
+    async with FakeRegistry(Profile(rate=Rate(pulls=1))) as registry, open_client(registry) as client:
+        fill(registry)
+        for _ in range(20):
+            await client.reader().head(TAG)
+        await client.reader().manifest(IMAGE.digest)
+        with pytest.raises(RateLimitedError):
+            await client.reader().manifest(IMAGE.digest)
+
+    assert registry.traffic.counts["manifest HEAD"] == 20
 
 
 # --- fetching

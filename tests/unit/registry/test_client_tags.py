@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import httpx
+import httpx2
 import pytest
 
 from mirrord.errors import (
@@ -269,19 +269,17 @@ async def test_pages_that_repeat_are_an_error(link: str, asked: int) -> None:
 
 @pytest.mark.covers("E50", "C37")
 async def test_pages_without_an_end_are_an_error() -> None:
-    routes = Routes()
-    routes.get("https://registry.test/v2/").respond(200)
     count = 0
 
-    async with open_client("registry.test", transport=routes.everywhere()) as client:
+    def endless(request: httpx2.Request) -> httpx2.Response:
+        nonlocal count
+        count += request.url.path != "/v2/"
+        link = {"Link": f'</v2/team/app/tags/list?last={count}>; rel="next"'}
+        body = httpx2.ByteStream(listing([f"v{count}"]))
+        return httpx2.Response(200, headers=link, stream=body, request=request)
 
-        def endless(_request: httpx.Request) -> httpx.Response:
-            nonlocal count
-            count += 1
-            link = f'</v2/team/app/tags/list?last={count}>; rel="next"'
-            return httpx.Response(200, content=listing([f"v{count}"]), headers={"Link": link})
-
-        routes.get(path="/v2/team/app/tags/list").mock(side_effect=endless)
+    transport = httpx2.MockTransport(endless)
+    async with open_client("registry.test", transport=lambda _settings, _foreign: transport) as client:
         with pytest.raises(ListingIncompleteError, match=f"more than {MAX_PAGES} pages"):
             await client.tags()
 

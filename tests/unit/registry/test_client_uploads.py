@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import anyio
 import pytest
@@ -160,6 +161,29 @@ async def test_location_that_cannot_be_trusted_gets_no_byte(location: str | None
     assert caught.value.code == code
     assert caught.value.host == "8.8.8.8"
     assert len(routes.asked) == 2
+
+
+async def test_location_that_is_too_long_with_its_digest_is_an_error() -> None:
+    routes = Routes()
+    routes.get("https://8.8.8.8/v2/").respond(200)
+    routes.post(path="/v2/team/app/blobs/uploads/").respond(202, headers={"Location": "/u?" + "x" * 65_490})
+    routes.delete(path="/u").respond(204)
+    async with open_client("8.8.8.8", transport=routes.everywhere()) as client:
+        with pytest.raises(RegistryError) as caught:
+            await put(client)
+
+    assert len(str(caught.value)) < 600
+    assert {request.method for request in routes.asked} <= {"GET", "POST", "DELETE"}
+
+
+@pytest.mark.parametrize("single", ["dropped", "stored"], ids=["trap-34-distribution-v2", "trap-34-zot"])
+async def test_blobs_are_never_sent_with_the_opening_post(single: Literal["dropped", "stored"]) -> None:
+    profile = Profile(uploads=Uploads(single_post=single))
+    async with FakeRegistry(profile) as registry, open_client(registry) as client:
+        await put(client)
+
+    [opening] = registry.traffic.of("upload POST")
+    assert (opening.received_bytes, opening.header("Content-Type")) == (0, None)
 
 
 @pytest.mark.covers("A4", "A12", "C29")

@@ -14,6 +14,7 @@ from mirrord.ports.settings import RegistrySettings, TlsSettings
 from mirrord.registry.tls import make_ssl_context
 from tests.contract.images import blob_of
 from tests.fakes.clients import open_client
+from tests.fakes.faults import Drop
 from tests.fakes.profiles import Blobs, Profile
 from tests.fakes.registry import FakeRegistry
 
@@ -64,6 +65,20 @@ async def test_untrusted_certificate_is_final_and_says_what_to_do(
 
     assert not caught.value.retryable
     assert not registry.traffic.records
+
+
+@pytest.mark.covers("D65")
+async def test_certificate_may_be_renewed_while_work_goes_on(authority: trustme.CA, ca_file: str) -> None:
+    context = serving(authority, "127.0.0.1")
+    async with FakeRegistry(ssl_context=context) as registry:
+        settings = RegistrySettings(host=registry.host, tls=TlsSettings(ca_file=ca_file))
+        async with open_client(registry, settings=settings) as client:
+            assert await client.reader().head(Tag("1.0")) is None
+            authority.issue_cert("127.0.0.1").configure_cert(context)
+            registry.fault(Drop(), kind="manifest HEAD")
+            assert await client.reader().head(Tag("1.0")) is None
+
+    assert registry.traffic.counts["manifest HEAD"] == 3
 
 
 @pytest.mark.covers("C32")
