@@ -209,7 +209,7 @@ async def live(story: Story) -> None:
 
 
 @pytest.mark.covers("C1", "C2", "C20", "C22", "C49")
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(stories())
 def test_mirroring_is_whole_exact_and_done_once_whatever_fails(story: Story) -> None:
     anyio.run(live, story, backend=story.backend)

@@ -40,7 +40,7 @@ async def test_each_raises_one_error_alone(count: int) -> None:
         await anyio.lowlevel.checkpoint()
         raise DeniedError(f"item {item}")
 
-    with pytest.raises(DeniedError, match="item [012]"):
+    with pytest.raises(DeniedError, match=r"item [012]"):
         await each(range(count), work, 3)
 
 
