@@ -251,6 +251,16 @@ class LeaderFailedError(TransferError):
 
     default_code = "SHARED_WORK_FAILED"
 
+    @classmethod
+    def of(cls, failure: Exception) -> LeaderFailedError:
+        """Return the error of those who waited for work that failed: with its code and remedy, told once."""
+        if isinstance(failure, LeaderFailedError):
+            return cls(failure.message, code=failure.code, remedy=failure.remedy)
+        if isinstance(failure, MirrordError):
+            message = f"{failure.message} (met by another image of this run)"
+            return cls(message, code=failure.code, remedy=failure.remedy)
+        return cls(f"the same work failed for another image of this run: {failure}")
+
 
 class LayoutError(MirrordError):
     """An OCI image layout directory cannot be read or written."""

@@ -140,7 +140,8 @@ async def _pieces(
 
 def _wrong_size(http: RegistryHttp, blob: Descriptor, actual: int) -> ContentMismatchError:
     return ContentMismatchError(
-        f"{http.host} sends at least {actual} bytes for the blob {blob.digest}; its manifest says {blob.size}",
+        f"{http.host} sends {'at least ' if actual > blob.size else ''}{actual} bytes for the blob {blob.digest}; "
+        f"its manifest says {blob.size}",
         code="SIZE_MISMATCH",
         host=http.host,
         method="GET",

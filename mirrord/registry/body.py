@@ -28,6 +28,17 @@ class UploadBody:
         self._waiting_for_source = False
         self._given_at = clock.monotonic()
 
+    async def begin(self) -> None:
+        """Wait for the first piece.
+
+        Raises:
+            Exception: what the stream raised.
+        """
+        if self._size and not self._rest:
+            self._rest = await self._next()
+            self._waiting_for_source = False
+            self._given_at = self._clock.monotonic()
+
     async def take(self, count: int) -> AsyncIterator[bytes]:
         """Yield exactly ``count`` more bytes, or fewer where the stream ends."""
         left = count

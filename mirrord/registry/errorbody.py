@@ -30,6 +30,8 @@ _IMMUTABLE: Final = re.compile(
     r"|is (?:locked|write.?protected)|write operations? (?:is|are) not allowed|TAG_IMMUTABLE|ImageTagAlreadyExists",
     re.IGNORECASE,
 )
+# distribution says 500 where a foreign layer's url is not one that it allows: sending again does not help.
+_MISSING_STATUS: Final = frozenset({400, 404, 409, 500})
 _MISSING_CODES: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 _TAG_CODES: Final = frozenset({"TAG_INVALID", "TAG_IMMUTABLE", "TAG_ALREADY_EXISTS", "IMAGETAGALREADYEXISTSEXCEPTION"})
 _UPLOAD_CODES: Final = frozenset({"BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID"})
@@ -197,9 +199,7 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line
 
 def _is_missing_content(answer: _Answer) -> bool:
     return (
-        answer.puts_manifest
-        and answer.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-        and not _MISSING_CODES.isdisjoint(answer.body.codes)
+        answer.puts_manifest and answer.status in _MISSING_STATUS and not _MISSING_CODES.isdisjoint(answer.body.codes)
     )
 
 

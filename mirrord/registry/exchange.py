@@ -66,6 +66,7 @@ class Exchange:
         self._authorizer = authorizer
         self._clock = clock
         self._events = events
+        self._last_failure = ""
 
     async def hop(
         self,
@@ -84,7 +85,10 @@ class Exchange:
         if own:
             if not self._breaker.allows():
                 raise UnavailableError(
-                    f"{self.host} keeps failing and is left alone for a moment", host=self.host, retryable=False
+                    f"{self.host} keeps failing and is left alone for a moment; the last failure: {self._last_failure}",
+                    host=self.host,
+                    remedy="check that the registry is up and reachable",
+                    retryable=False,
                 )
             await self._throttle.turn()
         url = ruling.url
@@ -97,9 +101,11 @@ class Exchange:
                 response = await self.doors.transport(ruling).handle_async_request(request)
             status = response.status_code
         except (httpx2.TransportError, TimeoutError) as exc:
+            error = unanswered(self.host, method, url, exc)
             if own:
                 self._breaker.failed()
-            raise unanswered(self.host, method, url, exc) from exc
+                self._last_failure = error.message
+            raise error from exc
         except (httpx2.InvalidURL, ValueError) as exc:
             raise ProtocolViolationError(f"{redact_url(url)} is no URL that can be asked", host=self.host) from exc
         finally:
@@ -107,6 +113,7 @@ class Exchange:
             self._events.emit(RequestDone(host=self.host, method=method, status=status, seconds=seconds))
         if own and status >= 500:  # noqa: PLR2004 - server errors
             self._breaker.failed()
+            self._last_failure = f"status {status}"
         elif own:
             self._breaker.succeeded()
         return response

@@ -37,6 +37,7 @@ _STORED = frozenset({200, 201, 202, 204})
 _CANCEL_TRIES = 4
 _STALE = frozenset({400, 404, 416})
 _CANCEL_DEADLINE_S = 10
+_START_SHIELD_S = 10
 _MOST_REFUSED_MOUNTS = 3
 _LARGEST_CHUNK = 128 * MIB
 _OCTETS = {"Content-Type": "application/octet-stream"}
@@ -111,9 +112,10 @@ async def put_blob(
         scopes=scopes.push(path),
         ok=_STARTED,
     )
-    started = await http.request(call, held=True)
-    location = _location(http, started)
     body = UploadBody(stream, size=blob.size, bandwidth=http.throttle.bandwidth, clock=http.clock)
+    await body.begin()  # a source that has nothing to give leaves no upload behind
+    started = await _start(http, call)
+    location = _location(http, started)
     chunked = habits.chunked  # as this upload goes: another may learn better in the meantime
     try:
         if chunked:
@@ -133,7 +135,17 @@ async def put_blob(
             await _cancel(http, path, location)
         if cause is exc:
             raise
+        if cause is body.error:
+            raise cause  # noqa: B904 - its own cause says what the source did; what that did to the upload is no news
         raise cause from exc
+
+
+async def _start(http: RegistryHttp, call: Call) -> Answer:
+    """Open an upload. While the answer is awaited a cancellation waits too, so that the upload can be closed again."""
+    started: Answer | None = None
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_START_SHIELD_S):
+        started = await http.request(call, held=True)
+    return started or await http.request(call, held=True)
 
 
 async def _finish(http: RegistryHttp, path: str, blob: Descriptor, location: str, body: UploadBody | bytes) -> None:

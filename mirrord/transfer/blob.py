@@ -206,7 +206,7 @@ class _Delivery:
         location, digest = target.location, self.blob.digest
         for key in ((self._source.location, digest), (location, digest)):
             if (failure := self._run.failed.get(key)) is not None:
-                raise LeaderFailedError(f"the blob {digest} failed before in this run: {failure}") from failure
+                raise LeaderFailedError.of(failure) from failure
         await self._run.repositories.run(location, target.ensure_exists)
         if self._force:
             return False

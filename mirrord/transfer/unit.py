@@ -19,6 +19,9 @@ from mirrord.ports.registry import RepositoryReader, RepositoryWriter
 from mirrord.transfer.blob import BlobMover
 from mirrord.transfer.job import CopyJob, Order, movable
 from mirrord.transfer.once import KeyedOnce
+from mirrord.transfer.side import each
+
+TAGS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +116,9 @@ class Unit:
                 await self._put_healing(attachment.graph, attachment.graph.root, attachment.tag)
             self._referrers += 1
         if not complete:
-            for tag in tags:
+            for tag in tags[:1]:  # the first brings the manifest, the others only point to it
                 await self._put_tag(tag)
+            await each(tags[1:], self._put_tag, TAGS_AT_ONCE)
         self._written = list(self._order.target.changes)
 
     async def _put_graph(self, graph: ImageGraph, *, with_root: bool) -> None:
