@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
 
 from mirrord.errors import RegistryError
@@ -17,8 +16,8 @@ from mirrord.registry import scopes
 from mirrord.registry.call import Call
 from mirrord.registry.gateway import HttpGateway
 from mirrord.registry.http import RegistryHttp
-from mirrord.registry.origin import resolve
 from mirrord.registry.tags import MAX_BODY
+from mirrord.registry.uploads import try_upload
 
 _GREETED = frozenset({200, 404})
 _JWT_PARTS = 3
@@ -64,27 +63,9 @@ class HttpAccess(AccessProbe):
 
     async def try_push(self, repository: Repository) -> None:
         """Begin and cancel an upload; see the port."""
-        http, path = self._http(repository.host), repository.path
-        begin = Call(
-            method="POST",
-            target=f"/v2/{path}/blobs/uploads/",
-            what=f"start an upload to {repository}",
-            scopes=scopes.push(path),
-            ok=frozenset({202}),
-        )
-        answer = await http.request(begin)
-        location = answer.headers.get("location", "")
-        if not location:
-            return
-        cancel = Call(
-            method="DELETE",
-            target=resolve(answer.url, location),
-            what=f"cancel an upload to {repository}",
-            scopes=scopes.push(path),
-            ok=range(200, 500),
-        )
-        with contextlib.suppress(RegistryError):  # the registry removes it by itself, later
-            await http.send(cancel)
+        http = self._http(repository.host)
+        async with http.throttle.place():
+            await try_upload(http, repository.path)
 
     def _http(self, host: str) -> RegistryHttp:
         return self._gateway.handle(host).http

@@ -105,16 +105,9 @@ async def put_blob(
         RegistryError: the upload failed and was cancelled; ``retryable`` says whether a fresh one may work.
         Exception: what the stream itself raised, after the upload was cancelled.
     """
-    call = Call(
-        method="POST",
-        target=f"/v2/{path}/blobs/uploads/",
-        what=f"start an upload to {http.host}/{path}",
-        scopes=scopes.push(path),
-        ok=_STARTED,
-    )
     body = UploadBody(stream, size=blob.size, bandwidth=http.throttle.bandwidth, clock=http.clock)
     await body.begin()  # a source that has nothing to give leaves no upload behind
-    started = await _start(http, call)
+    started = await _start(http, path)
     location = _location(http, started)
     chunked = habits.chunked  # as this upload goes: another may learn better in the meantime
     try:
@@ -140,8 +133,24 @@ async def put_blob(
         raise cause from exc
 
 
-async def _start(http: RegistryHttp, call: Call) -> Answer:
+async def try_upload(http: RegistryHttp, path: str) -> None:
+    """Begin an upload and cancel it; runs under a place held by the caller.
+
+    Raises:
+        RegistryError: the registry opens no upload, or not at a place that could be used.
+    """
+    await _cancel(http, path, _location(http, await _start(http, path)))
+
+
+async def _start(http: RegistryHttp, path: str) -> Answer:
     """Open an upload. While the answer is awaited a cancellation waits too, so that the upload can be closed again."""
+    call = Call(
+        method="POST",
+        target=f"/v2/{path}/blobs/uploads/",
+        what=f"start an upload to {http.host}/{path}",
+        scopes=scopes.push(path),
+        ok=_STARTED,
+    )
     started: Answer | None = None
     with anyio.CancelScope(shield=True), anyio.move_on_after(_START_SHIELD_S):
         started = await http.request(call, held=True)
