@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,10 +20,17 @@ from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.ports.settings import RegistrySettings, SecretReader
-from mirrord.registry.credentials import CredentialChain, DockerConfigCredentials, ExplicitCredentials
+from mirrord.registry.credentials import (
+    CredentialChain,
+    DockerConfigCredentials,
+    ExplicitCredentials,
+    NativeCredentials,
+)
+from mirrord.registry.doors import Resolver, system_resolver
 from mirrord.registry.gateway import HttpGateway, Surroundings
-from mirrord.registry.providers.catalog import known_providers
+from mirrord.registry.providers.catalog import choose_provider, known_providers
 from mirrord.registry.throttle import RegistrySlots
+from mirrord.registry.transport import Transport
 from mirrord.sync.context import Context
 from mirrord.sync.traffic import Traffic
 from mirrord.transfer.blob import BlobMover
@@ -98,6 +105,14 @@ class App:
         return self.traffic.report()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How registries are reached. ``transport`` None: over the real network; see `Surroundings`."""
+
+    transport: Callable[[RegistrySettings, bool], Transport] | None = None
+    resolver: Resolver = system_resolver
+
+
 @asynccontextmanager
 async def open_app(
     *,
@@ -105,6 +120,7 @@ async def open_app(
     read_secret: SecretReader,
     environment: Mapping[str, str],
     events: EventSink,
+    network: Network = Network(),
 ) -> AsyncIterator[App]:
     """Build the objects of a process, and close all connections at the end.
 
@@ -113,21 +129,33 @@ async def open_app(
         read_secret: fetches the secrets that the settings name.
         environment: the process's environment: proxies, and the places of docker's files.
         events: who listens.
+        network: how registries are reached.
     """
     clock = SystemClock()
     traffic = Traffic(events)
     explicit = [ExplicitCredentials(registry, read_secret) for registry in settings.values()]
     home = Path(environment.get("HOME") or Path("/nonexistent"))
-    credentials = CredentialChain([*explicit, DockerConfigCredentials(environment, home)], clock)
+    providers = known_providers()
+
+    def native(host: str) -> CredentialProvider | None:
+        registry = settings.get(host) or RegistrySettings(host=host)
+        provider = choose_provider(host, registry.provider, providers)
+        return provider.credentials(host, registry, environment, clock)
+
+    credentials = CredentialChain(
+        [*explicit, NativeCredentials(native), DockerConfigCredentials(environment, home)], clock
+    )
     registries = HttpGateway(
         Surroundings(
             settings=settings,
             credentials=credentials,
-            providers=known_providers(),
+            providers=providers,
             environment=environment,
             clock=clock,
             events=traffic,
             jitter=random.Random(),  # noqa: S311 - spreads retries, guards no secret
+            transport=network.transport,
+            resolver=network.resolver,
         )
     )
     slots = RegistrySlots(registries.throttles)

@@ -119,6 +119,12 @@ class CredentialError(StartupError):
     default_code = "CREDENTIAL_UNUSABLE"
 
 
+class CredentialUnavailableError(CredentialError):
+    """A source of credentials cannot be used here; another one may know the registry. An error only if none does."""
+
+    default_code = "CREDENTIAL_UNAVAILABLE"
+
+
 class PolicyRefusedError(MirrordError):
     """A policy or guard of the rule forbids what would be needed. Exit code 4."""
 

@@ -39,13 +39,13 @@ make_venv() {
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 case $purpose in
-run) groups=() ;;
-dev) groups=(--group dev) ;;
+run) extras='' groups=() ;;
+dev) extras='[aws,gcp]' groups=(--group dev) ;;
 *) echo "install.sh: the purpose is run or dev, not '$purpose'" >&2 && exit 2 ;;
 esac
 
 [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet uv || true
-wanted=(--quiet --constraint constraints.txt --editable . "${groups[@]}")
+wanted=(--quiet --constraint constraints.txt --editable ".$extras" "${groups[@]}")
 if [ -x "$venv/bin/uv" ] && "$venv/bin/uv" pip install --python "$venv/bin/python" "${wanted[@]}"; then
     exit
 fi

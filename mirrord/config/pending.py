@@ -9,8 +9,6 @@ from mirrord.config.registry_models import RegistrySection
 from mirrord.config.rule_models import RuleOptions
 from mirrord.planning.rule import OnRollback
 
-AVAILABLE_PROVIDERS = frozenset({"generic", "dockerhub"})
-
 
 def pending_of_rule(path: Path, options: RuleOptions) -> Iterator[Finding]:
     """Yield a warning for every guard of a rule that is not carried out yet."""
@@ -20,17 +18,9 @@ def pending_of_rule(path: Path, options: RuleOptions) -> Iterator[Finding]:
 
 
 def pending_of_registry(path: Path, section: RegistrySection) -> Iterator[Finding]:
-    """Yield a warning for every setting of a registry that has no effect yet, and a fault for a missing provider."""
+    """Yield a warning for every setting of a registry that has no effect yet."""
     if section.quota.reserve:
         yield _pending((*path, "quota"), "this version does not count pulls: no reserve is kept")
-    if section.create_repositories is not None:
-        yield _pending((*path, "create_repositories"), "this version does not create repositories")
-    if section.provider is not None and section.provider not in AVAILABLE_PROVIDERS:
-        message = (
-            f'the provider "{section.provider}" is not available in this version; leave it out, and the registry is '
-            "used as one that follows the specification"
-        )
-        yield Finding((*path, "provider"), "PROVIDER_UNAVAILABLE", message)
 
 
 def _pending(path: Path, message: str) -> Finding:

@@ -38,3 +38,7 @@ class CredentialProvider(Protocol):
             CredentialError: the source is configured for the registry, but failed; nobody goes on anonymously.
         """
         ...
+
+    def forget(self, host: str) -> None:  # noqa: ARG002 - a source that keeps nothing needs no more than this
+        """Ask for a fresh credential next time: the registry did not accept the one that was given."""
+        return

@@ -52,6 +52,15 @@ class RepositoryReader(Protocol):
         """
         ...
 
+    def bulk_tags(self) -> AsyncIterator[TagPage]:
+        """Yield the tags, with their digests where many can be told at once: for looks, never to prove an absence.
+
+        The digests are hints. A tag may lack, or come with a digest that is not the newest: what differs from what is
+        known is asked for by `head` before anything is done. Where there is no such listing, or it fails, this is
+        `list_tags`, with its errors.
+        """
+        return self.list_tags()
+
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Return type, digest and size of a manifest without fetching it; None if there is none of that name.
 

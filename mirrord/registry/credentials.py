@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from mirrord.errors import CredentialError
+from mirrord.errors import CredentialError, CredentialUnavailableError
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import Credential, CredentialProvider
 from mirrord.ports.settings import RegistrySettings, SecretReader
@@ -101,6 +101,33 @@ class DockerConfigCredentials(CredentialProvider):
         return None
 
 
+class NativeCredentials(CredentialProvider):
+    """Each registry's own source of credentials, where its provider has one; made when it is first asked."""
+
+    def __init__(self, find: Callable[[str], CredentialProvider | None]) -> None:
+        """Ask ``find`` for the source of a host, once each."""
+        self._find = find
+        self._sources: dict[str, CredentialProvider | None] = {}
+
+    async def credential(self, host: str) -> Credential | None:
+        """Return what the registry's own source gives; None where it has none.
+
+        Raises:
+            CredentialUnavailableError: the source cannot be used here.
+            CredentialError: it is configured, and failed.
+        """
+        if host not in self._sources:
+            self._sources[host] = self._find(host)
+        source = self._sources[host]
+        return await source.credential(host) if source is not None else None
+
+    def forget(self, host: str) -> None:
+        """Pass it on to the registry's source."""
+        source = self._sources.get(host)
+        if source is not None:
+            source.forget(host)
+
+
 class CredentialChain(CredentialProvider):
     """Asks providers in their order; what the first one finds, or that none does, is remembered for a minute.
 
@@ -129,7 +156,7 @@ class CredentialChain(CredentialProvider):
             await search.over.wait()
             if search.error is not None:
                 error = search.error
-                raise CredentialError(error.message, code=error.code, remedy=error.remedy) from error
+                raise type(error)(error.message, code=error.code, remedy=error.remedy) from error
             if search.found is not None:
                 return search.found.credential
             # The task that searched was cancelled; the next one takes over.
@@ -138,6 +165,8 @@ class CredentialChain(CredentialProvider):
         """Make the next question ask the sources again: the registry did not accept what they gave."""
         self._found.pop(host, None)
         self._searches.pop(host, None)
+        for provider in self._providers:
+            provider.forget(host)
 
     async def _search(self, host: str) -> Credential | None:
         search = self._searches[host] = _Search()
@@ -156,10 +185,17 @@ class CredentialChain(CredentialProvider):
             search.over.set()
 
     async def _ask_providers(self, host: str) -> Credential | None:
+        unavailable: CredentialUnavailableError | None = None
         for provider in self._providers:
-            credential = await provider.credential(host)
+            try:
+                credential = await provider.credential(host)
+            except CredentialUnavailableError as exc:
+                unavailable = unavailable or exc
+                continue
             if credential is not None:
                 return credential
+        if unavailable is not None:
+            raise unavailable
         return None
 
     def _life_s(self, credential: Credential | None) -> float:

@@ -22,6 +22,7 @@ from mirrord.errors import (
 )
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, RequestDone
+from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.breaker import Breaker
 from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, count_of, path_of
 from mirrord.registry.challenge import parse_challenges
@@ -30,7 +31,6 @@ from mirrord.registry.errorbody import error_from_response
 from mirrord.registry.origin import Door, Ruling, Verdict, resolve
 from mirrord.registry.redact import redact_url
 from mirrord.registry.throttle import Throttle
-from mirrord.registry.tokens import Authorizer
 from mirrord.registry.unanswered import unanswered
 
 USER_AGENT = f"mirrord/{__version__}"
@@ -54,7 +54,7 @@ class Exchange:
         doors: Doors,
         throttle: Throttle,
         breaker: Breaker,
-        authorizer: Authorizer,
+        authorizer: RequestAuthorizer,
         clock: Clock,
         events: EventSink,
     ) -> None:

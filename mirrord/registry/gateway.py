@@ -13,7 +13,9 @@ from mirrord.ports.credentials import Credential, CredentialProvider
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RepositoryReader, RepositoryWriter
 from mirrord.ports.settings import RegistrySettings
+from mirrord.registry.authorizing import ApiAuthorizer, RequestAuthorizer
 from mirrord.registry.breaker import Breaker
+from mirrord.registry.bulk import BulkHabits
 from mirrord.registry.doors import Doors, Resolver, system_resolver
 from mirrord.registry.exchange import Exchange
 from mirrord.registry.guard import guarded_socket_factory
@@ -22,16 +24,18 @@ from mirrord.registry.mirrors import MirroredReader
 from mirrord.registry.origin import Origin, RegistryTrust
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.providers.catalog import choose_provider
+from mirrord.registry.providers.service import Api, Authorization
 from mirrord.registry.proxy import choose_proxy
 from mirrord.registry.referrers import ReferrersHabits
 from mirrord.registry.repository import RegistryHandle, RegistryRepository
 from mirrord.registry.retry import RetryBudget
-from mirrord.registry.tags import list_repositories
 from mirrord.registry.throttle import Throttle, ThrottleBook
 from mirrord.registry.tls import make_ssl_context
 from mirrord.registry.tokens import Authorizer
 from mirrord.registry.transport import AiohttpTransport, SplitTransport, Transport
 from mirrord.registry.uploads import UploadHabits
+
+_API_CONCURRENCY = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ class HttpGateway:
         self.throttles = ThrottleBook()
         self._around = surroundings
         self._handles: dict[str, RegistryHandle] = {}
+        self._apis: list[RegistryHttp] = []
 
     def reader(self, repository: Repository) -> RepositoryReader:
         """Return a reader of ``repository``, through the mirrors that are set for its registry."""
@@ -79,14 +84,14 @@ class HttpGateway:
         """Yield the repositories of a registry whose path begins with ``prefix``.
 
         Raises:
-            UnsupportedError: the registry has no catalog; the remedy says what to do instead.
+            UnsupportedError: the registry does not list them; the remedy says what to do instead.
         """
         handle = self.handle(host)
-        if not handle.provider.abilities.catalog:
+        if not handle.provider.abilities.repositories:
             raise UnsupportedError(
                 f"the repositories of {host} cannot be listed", host=host, remedy=handle.provider.explain_catalog(host)
             )
-        async for repository in list_repositories(handle.http, prefix, handle.provider.listing.page_size):
+        async for repository in handle.service.repositories(prefix):
             yield repository
 
     def settings(self, host: str) -> RegistrySettings:
@@ -105,9 +110,10 @@ class HttpGateway:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for handle in self._handles.values():
-            await handle.http.aclose()
+        for http in (*(handle.http for handle in self._handles.values()), *self._apis):
+            await http.aclose()
         self._handles.clear()
+        self._apis.clear()
 
     def _connect(self, host: str) -> RegistryHandle:
         around, settings = self._around, self.settings(host)
@@ -130,17 +136,53 @@ class HttpGateway:
             credential=credential,
             fetch=lambda **request: http.token(**request),  # noqa: PLW0108 - http is made below
             clock=around.clock,
+            token_scopes=provider.token_scopes,
         )
+        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer)
+        api = Api(
+            host=host,
+            http=http,
+            settings=settings,
+            listing=provider.listing,
+            credential=credential,
+            open=lambda base, authorization: self._open_api(settings, base, authorization),
+            clock=around.clock,
+            events=around.events,
+        )
+        return RegistryHandle(
+            http=http,
+            provider=provider,
+            service=provider.service(api),
+            bulk=BulkHabits(),
+            uploads=UploadHabits.of(provider),
+            referrers=ReferrersHabits(provider.abilities.referrers_api),
+            events=around.events,
+        )
+
+    def _open_api(self, settings: RegistrySettings, base: str, authorization: Authorization) -> RegistryHttp:
+        """Return a client of an API beside a registry: its own limits, the registry's certificates and proxy."""
+        origin = Origin.parse(base)
+        throttle = Throttle(clock=self._around.clock, concurrency=_API_CONCURRENCY)
+        doors = self._guarded_doors(settings, RegistryTrust(origin=origin, plain_http=origin.scheme == "http"))
+        authorizer = ApiAuthorizer(authorization)
+        http = self._client(origin.host, doors, throttle, authorizer, greets=False)
+        self._apis.append(http)
+        return http
+
+    def _client(
+        self, host: str, doors: Doors, throttle: Throttle, authorizer: RequestAuthorizer, *, greets: bool = True
+    ) -> RegistryHttp:
+        around = self._around
         exchange = Exchange(
             host=host,
-            doors=self._doors(host, settings, provider),
+            doors=doors,
             throttle=throttle,
             breaker=Breaker(around.clock, around.jitter),
             authorizer=authorizer,
             clock=around.clock,
             events=around.events,
         )
-        http = RegistryHttp(
+        return RegistryHttp(
             host=host,
             exchange=exchange,
             throttle=throttle,
@@ -149,13 +191,7 @@ class HttpGateway:
             clock=around.clock,
             events=around.events,
             jitter=around.jitter,
-        )
-        return RegistryHandle(
-            http=http,
-            provider=provider,
-            uploads=UploadHabits.of(provider),
-            referrers=ReferrersHabits(provider.abilities.referrers_api),
-            events=around.events,
+            greets=greets,
         )
 
     def _doors(self, host: str, settings: RegistrySettings, provider: Provider) -> Doors:
@@ -166,8 +202,11 @@ class HttpGateway:
             plain_http=settings.plain_http,
             auth_hosts=frozenset((*settings.auth_hosts, *provider.auth_hosts(host))),
         )
+        return self._guarded_doors(settings, trust)
+
+    def _guarded_doors(self, settings: RegistrySettings, trust: RegistryTrust) -> Doors:
         return Doors(
-            base=str(origin),
+            base=str(trust.origin),
             trust=trust,
             own=self._transport(settings, foreign=False, guarded=False),
             foreign=lambda guarded: self._transport(settings, foreign=True, guarded=guarded),

@@ -22,13 +22,14 @@ from mirrord.errors import (
 )
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, RequestRetried
+from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.body import STALL_S, UploadBody
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange, close, discard
 from mirrord.registry.origin import Door, Verdict
 from mirrord.registry.retry import RETRYABLE_STATUS, Backoff, RetryBudget
 from mirrord.registry.throttle import Throttle
-from mirrord.registry.tokens import Authorizer, TokenAnswer
+from mirrord.registry.tokens import TokenAnswer
 
 TRIES = 4
 RATE_LIMIT_TRIES = 8
@@ -50,12 +51,13 @@ class RegistryHttp:
         exchange: Exchange,
         throttle: Throttle,
         budget: RetryBudget,
-        authorizer: Authorizer,
+        authorizer: RequestAuthorizer,
         clock: Clock,
         events: EventSink,
         jitter: random.Random,
+        greets: bool = True,
     ) -> None:
-        """Put the parts together; no request is made."""
+        """Put the parts together; no request is made. With ``greets`` the first one is a ping of ``/v2/``."""
         self.host = host
         self.throttle = throttle
         self.authorizer = authorizer
@@ -64,7 +66,7 @@ class RegistryHttp:
         self.clock = clock
         self._events = events
         self._jitter = jitter
-        self._greeted = False
+        self._greeted = not greets
         self._greeting = anyio.Lock()
         self._unreachable: RegistryError | None = None
         self._ask_again_at = 0.0

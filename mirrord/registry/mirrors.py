@@ -46,6 +46,10 @@ class MirroredReader(RepositoryReader):
         """List the registry's own tags."""
         return self._origin.list_tags()
 
+    def bulk_tags(self) -> AsyncIterator[TagPage]:
+        """List the registry's own tags."""
+        return self._origin.bulk_tags()
+
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Ask the registry itself."""
         return await self._origin.head(ref)

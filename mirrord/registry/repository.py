@@ -14,11 +14,12 @@ from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import ReferrersAnswer, RepositoryReader, RepositoryWriter
 from mirrord.registry.blobs import has_blob, open_blob
+from mirrord.registry.bulk import BulkHabits, bulk_tags
 from mirrord.registry.http import RegistryHttp
-from mirrord.registry.manifests import delete_manifest, get_manifest, head_manifest, put_manifest
+from mirrord.registry.manifests import get_manifest, head_manifest, put_manifest
 from mirrord.registry.providers.base import Provider
+from mirrord.registry.providers.service import RegistryService
 from mirrord.registry.referrers import ReferrersHabits, keep_fallback_tag, list_referrers
-from mirrord.registry.tags import list_tags
 from mirrord.registry.uploads import UploadHabits, mount_blob, put_blob
 
 
@@ -28,6 +29,8 @@ class RegistryHandle:
 
     http: RegistryHttp
     provider: Provider
+    service: RegistryService
+    bulk: BulkHabits
     uploads: UploadHabits
     referrers: ReferrersHabits
     events: EventSink
@@ -58,8 +61,15 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         return self._handle.referrers.has_api
 
     def list_tags(self) -> AsyncIterator[TagPage]:
-        """See `mirrord.registry.tags.list_tags`."""
-        return list_tags(self._http, self._path, self.listing.page_size)
+        """See `mirrord.registry.providers.service.RegistryService.list_tags`."""
+        return self._handle.service.list_tags(self._path)
+
+    def bulk_tags(self) -> AsyncIterator[TagPage]:
+        """See `mirrord.registry.bulk.bulk_tags`; a plain listing where the registry has nothing better."""
+        handle = self._handle
+        if not self.listing.has_digests:
+            return self.list_tags()
+        return bulk_tags(handle.service, self._path, handle.bulk, clock=self._http.clock, events=handle.events)
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """See `mirrord.registry.manifests.head_manifest`."""
@@ -79,7 +89,8 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         return await list_referrers(self._http, self._path, subject, handle.referrers, handle.events, fallback=fallback)
 
     async def ensure_exists(self) -> None:
-        """Do nothing: the registries known so far make repositories on the first push."""
+        """See `mirrord.registry.providers.service.RegistryService.ensure_repository`."""
+        await self._handle.service.ensure_repository(self._path)
 
     async def has_blob(self, blob: Descriptor) -> bool:
         """See `mirrord.registry.blobs.has_blob`."""
@@ -103,5 +114,5 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
             await keep_fallback_tag(self._http, self._path, manifest, self._handle.referrers, self._handle.events)
 
     async def delete(self, ref: Tag | Digest) -> None:
-        """See `mirrord.registry.manifests.delete_manifest`."""
-        await delete_manifest(self._http, self._path, ref)
+        """See `mirrord.registry.providers.service.RegistryService.delete`."""
+        await self._handle.service.delete(self._path, ref)

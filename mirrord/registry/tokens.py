@@ -20,6 +20,7 @@ import anyio
 from mirrord.errors import ProtocolViolationError, RegistryError, UnauthorizedError, UnsupportedError
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import Credential
+from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.challenge import BasicChallenge, BearerChallenge, choose, parse_challenges
 from mirrord.registry.scopes import Scopes
 
@@ -71,7 +72,7 @@ class _Failure:
 _Key = tuple[str, str, Scopes, str]
 
 
-class Authorizer:
+class Authorizer(RequestAuthorizer):
     """Makes the Authorization header for one registry and one credential, and learns from refusals."""
 
     def __init__(
@@ -81,6 +82,7 @@ class Authorizer:
         credential: Callable[[], Awaitable[Credential | None]],
         fetch: TokenFetcher,
         clock: Clock,
+        token_scopes: Callable[[Scopes], Scopes] = lambda scopes: scopes,
     ) -> None:
         """Make an authorizer.
 
@@ -89,7 +91,9 @@ class Authorizer:
             credential: returns the credential, or None for an anonymous registry.
             fetch: asks token services.
             clock: time.
+            token_scopes: puts scopes into the words of the registry's token service.
         """
+        self._token_scopes = token_scopes
         self._host = host
         self._credential = credential
         self._fetch = fetch
@@ -149,12 +153,11 @@ class Authorizer:
             if token is not None and refused == f"Bearer {token.text}":
                 del self._tokens[key]
 
-    @staticmethod
-    def _meant(challenge: BearerChallenge, scopes: Scopes) -> Scopes:
+    def _meant(self, challenge: BearerChallenge, scopes: Scopes) -> Scopes:
         """Use our own scopes; an opaque one of the challenge ("aws") stands where the registry knows no others."""
         if challenge.scope and ":" not in challenge.scope:
             return (challenge.scope,)
-        return scopes
+        return self._token_scopes(scopes)
 
     async def _token(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> str:
         key = _key(challenge, scopes, credential)

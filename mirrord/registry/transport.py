@@ -15,6 +15,7 @@ from typing import Protocol
 from urllib.parse import unquote
 
 import aiohttp
+import aiohttp.abc
 import httpx2
 from yarl import URL
 
@@ -89,6 +90,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         timeouts: Timeouts = Timeouts(),
         socket_factory: SocketFactory | None = None,
         proxy: Callable[[str], str | None] = lambda _: None,
+        resolver: aiohttp.abc.AbstractResolver | None = None,
     ) -> None:
         """Prepare a transport; connections are made on first use.
 
@@ -97,7 +99,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             timeouts: see there.
             socket_factory: called with each address before it is dialled; may refuse it with an OSError.
             proxy: returns the proxy URL for a request URL, or None for a direct connection.
+            resolver: looks names up; None: as the system does.
         """
+        self._resolver = resolver
         self._make_ssl_context = ssl_context
         self._ssl_context: ssl.SSLContext | None = None
         self._timeouts = timeouts
@@ -111,6 +115,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 limit=0,  # how many requests are in flight is decided by slots, above
                 ttl_dns_cache=_DNS_CACHE_S,
                 keepalive_timeout=_KEEPALIVE_S,
+                resolver=self._resolver,
                 socket_factory=self._socket_factory,  # type: ignore[arg-type]  # aiohttp's alias is narrower
             )
             self._session = aiohttp.ClientSession(

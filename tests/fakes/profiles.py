@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from tests.fakes.api import ApiFactory
 
 LinkStyle = Literal["relative", "absolute", "raw", "empty-parameter", "wrong-path", "other-host"]
 LocationStyle = Literal["relative", "absolute", "no-scheme", "http-downgrade", "other-host"]
@@ -38,6 +41,7 @@ class Auth:
     password: str = field(default="correct horse", repr=False)
     anonymous_pull: bool = False
     realm: str = ""
+    token_path: str = "/token"
     service: str = "registry.test"
     ping_scope: str = ""
     ping_status: int = 401
@@ -151,8 +155,21 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The public names under which an emulated registry is known: TLS for each. None: the registry's own name.
+
+    ``storage`` is another origin always: where a profile redirects, it needs a name.
+    """
+
+    registry: str
+    tokens: str | None = None
+    storage: str | None = None
+    api: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A registry, as the sum of its switches."""
+    """A registry, as the sum of its switches. ``api`` makes what it serves beside the distribution API."""
 
     name: str = "distribution-v3"
     auth: Auth = Auth()
@@ -165,6 +182,7 @@ class Profile:
     rate: Rate = Rate()
     catalog: Refusal | None = None
     api_version_header: bool = True
+    api: ApiFactory | None = None
 
 
 DISTRIBUTION_V3 = Profile()

@@ -5,8 +5,9 @@
         ...  # talk to registry.host
         assert registry.traffic.counts["blob GET"] == 2
 
-The token service and the storage behind redirects listen on ports of their own, where a profile needs them: other
-origins. Several registries can run in one event loop. Leaving the context fails if a fault never fired.
+The token service, the storage behind redirects and a registry's own API listen on ports of their own, where a profile
+needs them: other origins. With `Names` they are known by public names, some of which may be one; `tests.fakes.internet`
+leads clients there. Several registries can run in one event loop. Leaving the context fails if a fault never fired.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from mirrord.demo.serving import serve
 from mirrord.oci.mediatype import essence
 from tests.fakes.challenges import refuse_access
 from tests.fakes.faults import Action, Fault
-from tests.fakes.profiles import BASIC, BEARER, DISTRIBUTION_V2, DISTRIBUTION_V3, Profile, Refusal
+from tests.fakes.profiles import BASIC, BEARER, DISTRIBUTION_V2, DISTRIBUTION_V3, Names, Profile, Refusal
 from tests.fakes.storage import Storage
 from tests.fakes.switches import Switches
 from tests.fakes.tokens import EmulatorClock, TokenService, refusal_answer
@@ -35,7 +36,8 @@ __all__ = ["BASIC", "BEARER", "DISTRIBUTION_V2", "DISTRIBUTION_V3", "FakeRegistr
 
 
 class FakeRegistry:
-    """A registry to test against. ``host`` (``127.0.0.1:PORT``) and ``url`` are known inside its context.
+    """A registry to test against. ``host`` (``127.0.0.1:PORT``, or its public name) and ``url`` are known inside its
+    context; ``addresses`` tells where each public name listens.
 
     ``store`` is what it holds, ``traffic`` what was asked of it (token requests count as ``token``),
     ``storage_traffic`` what was asked of the storage behind redirects, ``clock`` the clock of tokens, signatures and
@@ -48,8 +50,11 @@ class FakeRegistry:
         *,
         store: Store | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        names: Names | None = None,
     ) -> None:
         self.profile = profile
+        self.names = names
+        self.addresses: dict[str, str] = {}
         self.store = store if store is not None else Store()
         self.traffic = Traffic()
         self.storage_traffic = Traffic()
@@ -59,10 +64,12 @@ class FakeRegistry:
         self.switches = Switches(profile=profile, store=self.store, storage=self.storage, clock=self.clock)
         self.host = ""
         self.token_host = ""
+        self.api_host = ""
         self.faults: list[Fault] = []
         self._app = RegistryApp(self.store)
         self._ssl_context = ssl_context
         self._stack = AsyncExitStack()
+        self.api = profile.api(self) if profile.api is not None else None
 
     @property
     def url(self) -> str:
@@ -99,16 +106,31 @@ class FakeRegistry:
         assert not unmet, f"faults that never fired: {unmet}"
 
     async def __aenter__(self) -> Self:
-        storage = self._guarded(self.storage, self.storage_traffic, kind="storage")
-        tokens = self._guarded(self.tokens, self.traffic, kind="token")
         needs_storage = self.profile.blobs.redirect is not None or self.profile.uploads.location == "other-host"
+        names = self.names
+        known = names is not None
+        host, tokens, storage_name, api = (
+            (names.registry, names.tokens, names.storage, names.api) if names is not None else (None, None, None, None)
+        )
         async with AsyncExitStack() as stack:
-            self.host = await stack.enter_async_context(self._serve(self._guarded(self._behave, self.traffic)))
+
+            async def listen(app: AsgiApp, name: str | None) -> str:
+                address = await stack.enter_async_context(self._serve(app))
+                if name is not None:
+                    self.addresses[name.partition(":")[0]] = address
+                return name or address
+
+            self.host = await listen(self._front, host)
+            self.token_host = self.api_host = self.host
             if needs_storage:
-                storage_host = await stack.enter_async_context(self._serve(storage))
-                self.switches.storage_url = f"{self.scheme}://{storage_host}"
-            if self.profile.auth.scheme == "bearer":
-                self.token_host = await stack.enter_async_context(self._serve(tokens))
+                storage = self._guarded(self.storage, self.storage_traffic, kind="storage")
+                self.switches.storage_url = f"{self.scheme}://{await listen(storage, storage_name)}"
+            if self.profile.auth.scheme == "bearer" and (not known or tokens is not None):
+                self.token_host = await listen(self._counted_tokens, tokens)
+            elif self.profile.auth.scheme != "bearer":
+                self.token_host = ""
+            if self.api is not None and api is not None:
+                self.api_host = await listen(self._counted_api, api)
             self._stack = stack.pop_all()
         self.switches.host = self.host
         self.switches.scheme = self.scheme
@@ -122,7 +144,10 @@ class FakeRegistry:
             self.assert_all_fired()
 
     def _serve(self, app: AsgiApp) -> AbstractAsyncContextManager[str]:
-        return serve(app, grace_s=0.1, ssl_context=self._ssl_context, protocol=OpenProtocol)
+        async def served(scope: Scope, receive: Receive, send: Send) -> None:  # uvicorn takes methods for ASGI 2
+            await app(scope, receive, send)
+
+        return serve(served, grace_s=0.1, ssl_context=self._ssl_context, protocol=OpenProtocol)
 
     def _guarded(self, app: AsgiApp, traffic: Traffic, *, kind: str = "") -> AsgiApp:
         """Return ``app`` counted, and with the faults in front of it."""
@@ -141,12 +166,29 @@ class FakeRegistry:
 
         return counted
 
+    async def _front(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at the registry's own name: the distribution API, and what else shares that name."""
+        path = scope["path"]
+        if self.api is not None and self.api_host == self.host and path.startswith(self.api.prefixes):
+            await self._counted_api(scope, receive, send)
+        elif self.token_host == self.host and path == self.profile.auth.token_path:
+            await self._counted_tokens(scope, receive, send)
+        else:
+            await self._guarded(self._behave, self.traffic)(scope, receive, send)
+
+    async def _counted_tokens(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._guarded(self.tokens, self.traffic, kind="token")(scope, receive, send)
+
+    async def _counted_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.api is not None
+        await self._guarded(self.api, self.traffic, kind="api")(scope, receive, send)
+
     async def _behave(self, outer: Scope, receive: Receive, send: Send) -> None:
         """Answer as the profile says."""
         scope = dict(outer)
         request = Request(scope, receive)
         route = parse_route(request.path)
-        realm = f"{self.scheme}://{self.token_host}/token"
+        realm = f"{self.scheme}://{self.token_host}{self.profile.auth.token_path}"
         answer = refuse_access(self.profile.auth, self.tokens, realm, request, route)
         answer = answer or self.switches.before(scope, request, route)
         if answer is None and route.kind is RouteKind.MANIFEST and request.method == "PUT":

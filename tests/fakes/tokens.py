@@ -71,7 +71,7 @@ class TokenService:
         await send_answer(answer, send, head=request.method == "HEAD")
 
     async def _answer(self, request: Request) -> Answer:
-        if request.path != "/token" or request.method not in {"GET", "POST"}:
+        if request.path != self.auth.token_path or request.method not in {"GET", "POST"}:
             return json_answer({"details": "no such page"}, status=404)
         if request.method == "POST":
             if self.auth.post is not None:

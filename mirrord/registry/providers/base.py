@@ -5,9 +5,16 @@ A file overrides what is odd about its registry, as data before code. `catalog.p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mirrord.errors import RegistryError
 from mirrord.planning.listing import ListingTraits
+from mirrord.ports.clock import Clock
+from mirrord.ports.credentials import CredentialProvider
+from mirrord.ports.settings import RegistrySettings
+from mirrord.registry.providers.service import Api, RegistryService
+from mirrord.registry.scopes import Scopes
 
 MIB = 1024 * 1024
 
@@ -16,13 +23,15 @@ MIB = 1024 * 1024
 class Abilities:
     """What a registry can do. None: not known beforehand, the client finds out by trying.
 
-    ``chunked_only`` registries take no upload in one request; ``catalog`` says whether `_catalog` lists anything.
+    ``chunked_only`` registries take no upload in one request; ``repositories`` says whether repositories can be listed
+    by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls.
     """
 
     mount: bool = True
     chunked_only: bool = False
     referrers_api: bool | None = None
-    catalog: bool = True
+    repositories: bool = True
+    metered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +47,7 @@ class Limits:
 
 
 class Provider:
-    """A kind of registry. Immutable, without I/O; what needs I/O is done by the client along this data."""
+    """A kind of registry. Immutable, without I/O: what needs I/O is done by the service that it makes."""
 
     name: str = "generic"
     abilities: Abilities = Abilities()
@@ -60,3 +69,30 @@ class Provider:
     def explain_catalog(self, host: str) -> str:  # noqa: ARG002 - overridden
         """Return what to do instead where a registry lists no repositories."""
         return "list the repositories one by one in the rules"
+
+    def token_scopes(self, scopes: Scopes) -> Scopes:
+        """Return the scopes that this registry's token service understands, for those of the distribution project."""
+        return scopes
+
+    def credentials(
+        self,
+        host: str,  # noqa: ARG002 - overridden
+        settings: RegistrySettings,  # noqa: ARG002 - overridden
+        environment: Mapping[str, str],  # noqa: ARG002 - overridden
+        clock: Clock,  # noqa: ARG002 - overridden
+    ) -> CredentialProvider | None:
+        """Return the registry's native source of credentials for ``host``; None where there is none.
+
+        It is asked after the registry's entry in the configuration and before docker's files. Where it cannot be used
+        at all (no SDK, nobody logged in) it raises `CredentialUnavailableError`; where it is configured and fails, any
+        other `CredentialError`, which ends the search.
+        """
+        return None
+
+    def is_expired(self, error: RegistryError) -> bool:
+        """Say whether a refusal means that the credential has ended, so that a fresh one may work."""
+        return error.code == "AUTH_EXPIRED"
+
+    def service(self, api: Api) -> RegistryService:
+        """Return what lists, creates and deletes at one registry."""
+        return RegistryService(api)

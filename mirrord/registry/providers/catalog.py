@@ -5,9 +5,17 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 
 from mirrord.errors import UsageError
+from mirrord.registry.providers.acr import AcrProvider
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.providers.dockerhub import DockerHubProvider
+from mirrord.registry.providers.ecr import EcrProvider
 from mirrord.registry.providers.generic import GenericProvider
+from mirrord.registry.providers.ghcr import GhcrProvider
+from mirrord.registry.providers.gitlab import GitlabProvider
+from mirrord.registry.providers.google import GoogleProvider
+from mirrord.registry.providers.harbor import HarborProvider
+from mirrord.registry.providers.quay import QuayProvider
+from mirrord.registry.providers.zot import ZotProvider
 
 ENTRY_POINT_GROUP = "mirrord.providers"
 
@@ -15,7 +23,19 @@ ENTRY_POINT_GROUP = "mirrord.providers"
 def known_providers() -> tuple[Provider, ...]:
     """Return the providers in the order in which they are asked, those of other packages first."""
     outside = tuple(_load(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP))
-    return (*outside, DockerHubProvider(), GenericProvider())
+    return (
+        *outside,
+        DockerHubProvider(),
+        EcrProvider(),
+        GhcrProvider(),
+        GoogleProvider(),
+        AcrProvider(),
+        QuayProvider(),
+        GitlabProvider(),
+        HarborProvider(),
+        ZotProvider(),
+        GenericProvider(),
+    )
 
 
 def choose_provider(host: str, name: str | None, providers: tuple[Provider, ...]) -> Provider:

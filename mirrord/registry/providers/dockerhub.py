@@ -14,7 +14,7 @@ class DockerHubProvider(Provider):
     """Docker Hub. Requests go to registry-1.docker.io, tokens come from auth.docker.io."""
 
     name = "dockerhub"
-    abilities = Abilities(referrers_api=None, catalog=False)
+    abilities = Abilities(referrers_api=None, repositories=False)
     listing = ListingTraits(page_size=100)
 
     def matches(self, host: str) -> bool:

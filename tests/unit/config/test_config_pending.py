@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from mirrord.config.loader import load_config
-from mirrord.errors import ConfigError
 
 RULE = "rules: [{name: a, source: a.test/b, targets: [c.test/d]%s}]"
 
@@ -23,20 +22,9 @@ def write(directory: Path, text: str) -> str:
     [
         pytest.param(RULE % ", on_rollback: block", "rules[0].on_rollback", id="rollback"),
         pytest.param(f"registries: {{a.test: {{quota: {{reserve: 5}}}}}}\n{RULE % ''}", "quota", id="quota"),
-        pytest.param(
-            f"registries: {{a.test: {{create_repositories: {{}}}}}}\n{RULE % ''}", "create_repositories", id="creation"
-        ),
     ],
 )
 def test_a_key_without_effect_yet_is_a_warning(tmp_path: Path, text: str, key: str) -> None:
     config = load_config(write(tmp_path, text), {})
 
     assert [(w.code, w.key.endswith(key)) for w in config.warnings] == [("NOT_YET_EFFECTIVE", True)]
-
-
-def test_a_provider_of_a_later_version_is_a_fault_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        load_config(write(tmp_path, f"registries: {{a.test: {{provider: ecr}}}}\n{RULE % ''}"), {})
-
-    assert [problem.code for problem in caught.value.problems] == ["PROVIDER_UNAVAILABLE"]
-    assert "leave it out" in caught.value.problems[0].message
