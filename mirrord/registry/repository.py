@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from mirrord.errors import RegistryError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
@@ -72,8 +73,12 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         return bulk_tags(handle.service, self._path, handle.bulk, clock=self._http.clock, events=handle.events)
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
-        """See `mirrord.registry.manifests.head_manifest`."""
-        return await head_manifest(self._http, self._path, ref)
+        """See `mirrord.registry.manifests.head_manifest`; None too where a push would make the repository first."""
+        try:
+            return await head_manifest(self._http, self._path, ref)
+        except RegistryError as exc:
+            await self._handle.service.look_into(self._path, exc)
+        return None
 
     async def manifest(self, digest: Digest) -> AnyManifest:
         """See `mirrord.registry.manifests.get_manifest`."""

@@ -17,7 +17,7 @@ def refuse_access(auth: Auth, tokens: TokenService, realm: str, request: Request
     authorization = request.header("Authorization")
     if auth.scheme == "basic":
         known = basic_credential(authorization) == (auth.user, auth.password)
-        return None if known else _unauthorized([_BASIC])
+        return None if known else _unauthorized(auth, [_BASIC])
     kind, _, token = (authorization or "").partition(" ")
     access = tokens.access(token) if kind.lower() == "bearer" else None
     needed = needed_access(request, route)
@@ -25,11 +25,13 @@ def refuse_access(auth: Auth, tokens: TokenService, realm: str, request: Request
         return None
     problem = "" if authorization is None else "invalid_token" if access is None else "insufficient_scope"
     style = "ping" if route.kind is RouteKind.PING else auth.repository_challenge
+    if style == "flip":
+        style = "scope" if authorization is None and route.kind is not RouteKind.CATALOG else "basic"
     if style == "scope":
-        return _unauthorized(_challenges(auth, realm, scope_text(needed), problem))
+        return _unauthorized(auth, _challenges(auth, realm, scope_text(needed), problem))
     if style == "ping":
-        return _unauthorized(_challenges(auth, realm, auth.ping_scope, ""))
-    return _unauthorized({"none": [], "empty": [""], "basic": [_BASIC]}[style])
+        return _unauthorized(auth, _challenges(auth, realm, auth.ping_scope, ""))
+    return _unauthorized(auth, {"none": [], "empty": [""], "basic": [_BASIC]}[style])
 
 
 def _challenges(auth: Auth, realm: str, scope: str, problem: str) -> list[str]:
@@ -42,7 +44,7 @@ def _challenges(auth: Auth, realm: str, scope: str, problem: str) -> list[str]:
     return [bearer]
 
 
-def _unauthorized(challenges: list[str]) -> Answer:
+def _unauthorized(auth: Auth, challenges: list[str]) -> Answer:
     error = {"code": "UNAUTHORIZED", "message": "authentication required", "detail": None}
     headers = [("Docker-Distribution-Api-Version", "registry/2.0"), *(("WWW-Authenticate", one) for one in challenges)]
-    return json_answer({"errors": [error]}, status=401, headers=headers)
+    return json_answer(error if auth.bare_refusals else {"errors": [error]}, status=401, headers=headers)

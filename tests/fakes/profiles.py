@@ -30,7 +30,8 @@ class Auth:
     """Who may do what, and how a client is told.
 
     ``repository_challenge``: what a 401 on a repository's path carries: its own scope, the challenge of ``/v2/``, no
-    header, an empty one, or a Basic one although the registry wants a bearer. ``granted`` are the actions that any
+    header, an empty one, a Basic one although the registry wants a bearer, or that only in answer to a credential
+    ("flip"). ``bare_refusals`` are one error object each, in no list. ``granted`` are the actions that any
     token gets at most: fewer than asked is still a 200. ``refused_scopes`` are parts of a scope that make the whole
     token request fail with ``refused_scope_status``. ``expires_in`` stands in the token's JSON as it is, None leaves
     it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock.
@@ -45,7 +46,7 @@ class Auth:
     service: str = "registry.test"
     ping_scope: str = ""
     ping_status: int = 401
-    repository_challenge: Literal["scope", "ping", "none", "empty", "basic"] = "scope"
+    repository_challenge: Literal["scope", "ping", "none", "empty", "basic", "flip"] = "scope"
     challenge_form: Literal["one", "two-headers", "one-header-of-two"] = "one"
     token_keys: tuple[str, ...] = ("token",)
     expires_in: object = 300
@@ -55,6 +56,7 @@ class Auth:
     granted: frozenset[str] = frozenset({"pull", "push", "delete", "*"})
     refused_scopes: tuple[str, ...] = ()
     refused_scope_status: int = 400
+    bare_refusals: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,7 @@ class TagList:
     """How tags are listed. ``page_entries`` caps a page whatever ``n`` says; ``refuse_n_above`` answers 400 instead.
 
     ``odd_items`` are put before the tags as they are (null, digests); ``extra`` are further keys of the answer.
+    ``unknown_last`` "gone" is a 404 without a body.
     """
 
     ignore_n: bool = False
@@ -70,7 +73,7 @@ class TagList:
     always_null: bool = False
     page_entries: int | None = None
     refuse_n_above: int | None = None
-    unknown_last: Literal["continue", "skip", "not-found"] = "continue"
+    unknown_last: Literal["continue", "skip", "not-found", "gone"] = "continue"
     link: LinkStyle = "relative"
     odd_items: tuple[object, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -80,7 +83,8 @@ class TagList:
 class Uploads:
     """How blobs are taken. A Refusal under ``put_body`` or ``patch`` means that this way of sending is not taken.
 
-    ``range_header``: true, always that of the first chunk, one too high, or absent.
+    ``range_header``: true, always that of the first chunk, one too high, or absent. Where ``mount_from`` is ignored,
+    a blob is mounted from wherever it is.
     """
 
     location: LocationStyle = "relative"
@@ -95,6 +99,7 @@ class Uploads:
     status_needs_latest: bool = False
     mount: Literal["done", "upload"] | Refusal = "done"
     delete: Refusal | None = None
+    mount_from: Literal["needed", "ignored"] = "needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +121,11 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """How manifests are read and put. ``immutable_tags`` is the answer to a PUT of a tag that exists."""
+    """How manifests are read and put. ``immutable_tags`` is the answer to a PUT of a tag that exists.
+
+    With ``projects`` it is the first part of a path that must exist beforehand, and all that is asked below one that
+    does not is answered as ``unknown_repository`` says.
+    """
 
     digest_header: Literal["present", "absent", "false"] = "present"
     strict_accept: bool = True
@@ -130,6 +139,7 @@ class Manifests:
     immutable_tags: Refusal | None = None
     create_on_push: bool = True
     unknown_repository: Refusal = Refusal(status=404, code="NAME_UNKNOWN", message="repository not found")
+    projects: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
