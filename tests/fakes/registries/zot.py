@@ -27,5 +27,5 @@ LIMITED = Rate(
 )
 """Its limiter, for ``Profile.rate``: an answer in plain text, without a hint."""
 
-CONFLICT = Refusal(status=409, code="CONFLICT", message="the manifest changed meanwhile")
+CONFLICT = Refusal(status=409, code="CONFLICT", message="several tags name this digest")
 NAMES_ZOT = Names(registry="zot.test")
