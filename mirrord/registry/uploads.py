@@ -108,16 +108,14 @@ async def put_blob(
     body = UploadBody(stream, size=blob.size, bandwidth=http.throttle.bandwidth, clock=http.clock)
     await body.begin()  # a source that has nothing to give leaves no upload behind
     started = await _start(http, path)
-    location = _location(http, started)
+    locations = [_location(http, started)]  # the newest comes last: those before it are dead on some registries
     chunked = habits.chunked  # as this upload goes: another may learn better in the meantime
     try:
         if chunked:
-            location = await _send_chunks(
-                http, path, blob, body=body, location=location, started=started, habits=habits
-            )
-            await _finish(http, path, blob, location, b"")
+            await _send_chunks(http, path, blob, body=body, locations=locations, started=started, habits=habits)
+            await _finish(http, path, blob, locations[-1], b"")
         else:
-            await _finish(http, path, blob, location, body)
+            await _finish(http, path, blob, locations[-1], body)
     except BaseException as exc:
         cause = body.error or exc
         if isinstance(cause, RegistryError) and cause is not body.error:
@@ -125,7 +123,7 @@ async def put_blob(
                 return
             cause = _judge_refusal(cause, habits, chunked=chunked)
         if cause is body.error or not _is_gone(cause):
-            await _cancel(http, path, location)
+            await _cancel(http, path, locations[-1])
         if cause is exc:
             raise
         if cause is body.error:
@@ -177,10 +175,10 @@ async def _send_chunks(
     blob: Descriptor,
     *,
     body: UploadBody,
-    location: str,
+    locations: list[str],
     started: Answer,
     habits: UploadHabits,
-) -> str:
+) -> None:
     """Send the body in chunks, each to the newest location; our own count is believed, not the answers' Range."""
     least = started.headers.get("oci-chunk-min-length", "")
     size = max(habits.chunk_size, min(int(least[:18]) if least.isdecimal() else 0, _LARGEST_CHUNK))
@@ -189,7 +187,7 @@ async def _send_chunks(
         length = min(size, blob.size - first)
         call = Call(
             method="PATCH",
-            target=location,
+            target=locations[-1],
             what=f"upload bytes {first} to {first + length - 1} of the blob {blob.digest} to {http.host}/{path}",
             scopes=scopes.push(path),
             headers={**_OCTETS, "Content-Length": str(length), "Content-Range": f"{first}-{first + length - 1}"},
@@ -197,8 +195,7 @@ async def _send_chunks(
         )
         answer = await http.send_stream(call, body, length)
         if answer.headers.get("location"):
-            location = _location(http, answer)
-    return location
+            locations.append(_location(http, answer))
 
 
 async def _is_there_after_all(
