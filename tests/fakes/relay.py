@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -49,7 +49,13 @@ class Relay:
             writer.close()
             far_writer.close()
 
-        await asyncio.gather(forth(), back(), return_exceptions=True)
+        try:
+            await asyncio.gather(forth(), back(), return_exceptions=True)
+        finally:
+            for end in (writer, far_writer):
+                end.close()
+                with suppress(OSError):
+                    await end.wait_closed()
 
 
 @asynccontextmanager
@@ -62,12 +68,9 @@ async def open_relay(backend: str) -> AsyncIterator[Relay]:
         task = asyncio.current_task()
         assert task is not None
         serving.add(task)
-        try:
+        with suppress(asyncio.CancelledError):
             await relay.serve(reader, writer)
-        except asyncio.CancelledError:
-            writer.close()
-        finally:
-            serving.discard(task)
+        serving.discard(task)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     relay.host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"

@@ -127,7 +127,7 @@ async def test_repositories_are_those_that_the_user_sees() -> None:
             put(bench.harbor, path, IMAGE, "1.0")
         everything = await bench.client.repositories()
         below = await bench.client.repositories("team/")
-        begun = await bench.client.repositories("te")
+        begun = await bench.client.repositories("tea")
         nothing = await bench.client.repositories("ghost/")
 
     assert everything == ["other/app", "team/app", "team/tools/lint"]
