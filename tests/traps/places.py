@@ -87,6 +87,7 @@ async def open_place(
             )
         return
     with DockerRegistry(root / "registry", delete=delete, relative_locations=relative_locations) as server:
+        kept: list[Asked] = []  # what the log has before the process ends; a line of its last moments may be lost
         async with open_relay(server.address) as relay:
             settings = RegistrySettings(host=relay.host, plain_http=True)
             async with (
@@ -97,9 +98,10 @@ async def open_place(
                     client=client,
                     raw=raw,
                     lose=relay.lose,
-                    requests=lambda: [Asked(*found) for found in server.requests()],
+                    requests=lambda: kept or [Asked(*found) for found in server.requests()],
                     uploads=lambda path: uploads_on_disk(server, path),
                 )
+        kept += [Asked(*found) for found in server.requests()]
 
 
 def lose_answer(registry: FakeRegistry, method: str, nth: int) -> None:
