@@ -20,7 +20,11 @@ def refuse_access(auth: Auth, tokens: TokenService, realm: str, request: Request
         return None if known else _unauthorized(auth, [_BASIC])
     kind, _, token = (authorization or "").partition(" ")
     access = tokens.access(token) if kind.lower() == "bearer" else None
-    needed = needed_access(request, route)
+    needed = frozenset(
+        (kind, name, auth.delete_action if action == "delete" else action)
+        for kind, name, action in needed_access(request, route)
+        if kind != "registry" or auth.catalog_scope
+    )
     if access is not None and needed <= access:
         return None
     problem = "" if authorization is None else "invalid_token" if access is None else "insufficient_scope"

@@ -35,6 +35,9 @@ class Auth:
     token gets at most: fewer than asked is still a 200. ``refused_scopes`` are parts of a scope that make the whole
     token request fail with ``refused_scope_status``. ``expires_in`` stands in the token's JSON as it is, None leaves
     it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock.
+
+    With ``push_creates`` a token for a push makes the repository, and a token for one that is not there grants nothing.
+    ``delete_action`` is what a deletion needs; without ``catalog_scope`` the catalog needs a token of any scope.
     """
 
     scheme: Literal["none", "basic", "bearer"] = "none"
@@ -57,6 +60,9 @@ class Auth:
     refused_scopes: tuple[str, ...] = ()
     refused_scope_status: int = 400
     bare_refusals: bool = False
+    push_creates: bool = False
+    delete_action: Literal["delete", "push"] = "delete"
+    catalog_scope: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +185,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A registry, as the sum of its switches. ``api`` makes what it serves beside the distribution API."""
+    """A registry, as the sum of its switches. ``api`` makes what it serves beside the distribution API.
+
+    ``referrers_unknown`` is what is said of the referrers of a digest that the repository does not hold.
+    """
 
     name: str = "distribution-v3"
     auth: Auth = Auth()
@@ -193,6 +202,7 @@ class Profile:
     catalog: Refusal | None = None
     api_version_header: bool = True
     api: ApiFactory | None = None
+    referrers_unknown: Refusal | None = None
 
 
 DISTRIBUTION_V3 = Profile()

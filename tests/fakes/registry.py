@@ -62,6 +62,8 @@ class FakeRegistry:
         self.tokens = TokenService(profile.auth, self.clock)
         self.storage = Storage(self.store, self.clock, life_s=profile.blobs.signature_life_s)
         self.switches = Switches(profile=profile, store=self.store, storage=self.storage, clock=self.clock)
+        self.tokens.created = self.switches.created
+        self.tokens.exists = lambda name: name in self.switches.created or name in self.store.repositories()
         self.host = ""
         self.token_host = ""
         self.api_host = ""

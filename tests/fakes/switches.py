@@ -115,7 +115,8 @@ class Switches:
             return Refusal(status=404, code="NOT_FOUND", message="page not found")
         if style == "wrong-type":
             return json_answer({"schemaVersion": 2, "manifests": []})
-        return None
+        unknown = route.reference not in {str(digest) for digest in self.store.manifests(route.repository)}
+        return self.profile.referrers_unknown if unknown else None
 
     # Manifests
 
