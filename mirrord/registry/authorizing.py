@@ -16,6 +16,11 @@ class RequestAuthorizer(Protocol):
         """What is asked for: "basic", "bearer", "api" or "none"."""
         ...
 
+    @property
+    def realm(self) -> str:
+        """The URL of the token service that the registry named; empty where it named none."""
+        ...
+
     async def header(self, scopes: Scopes) -> str | None:
         """Return the header's value for a request that needs ``scopes``; None: send none."""
         ...
@@ -41,6 +46,11 @@ class ApiAuthorizer(RequestAuthorizer):
     def scheme(self) -> str:
         """The API's own."""
         return "api"
+
+    @property
+    def realm(self) -> str:
+        """None."""
+        return ""
 
     async def header(self, scopes: Scopes) -> str | None:  # noqa: ARG002 - an API knows no scopes
         """Return what the provider says; the same again after it was refused is of no use, and none is sent."""

@@ -216,6 +216,19 @@ class RegistryHttp:
             self.authorizer.learn(answer.headers.get_list("www-authenticate"))
         return answer.status
 
+    async def token_service(self) -> str:
+        """Return the URL of the token service that the registry names; empty where it names none.
+
+        Raises:
+            AddressRefusedError: it is none that may see the registry's credential.
+        """
+        await self._greet()
+        realm = self.authorizer.realm
+        if realm:
+            call = Call(method="GET", target=realm, what=f"find the token service of {self.host}", scopes=())
+            await self._exchange.judge(call, realm, Door.REALM)
+        return realm
+
     async def _greet(self) -> None:
         """Ping once; a registry that did not answer is not asked again for a moment, whoever comes."""
         if self._greeted:

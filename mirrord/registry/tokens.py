@@ -114,6 +114,11 @@ class Authorizer(RequestAuthorizer):
             case _:
                 return "none"
 
+    @property
+    def realm(self) -> str:
+        """The URL of the token service that the registry named last; not judged."""
+        return self._challenge.realm if isinstance(self._challenge, BearerChallenge) else ""
+
     def learn(self, header_values: Sequence[str]) -> bool:
         """Take note of a challenge; say whether there was one that can be met.
 

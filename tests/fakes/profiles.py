@@ -174,7 +174,8 @@ class Rate:
 class Names:
     """The public names under which an emulated registry is known: TLS for each. None: the registry's own name.
 
-    ``storage`` is another origin always: where a profile redirects, it needs a name.
+    Token service and API may be at one name. ``storage`` is another origin always: where a profile redirects, it needs
+    a name.
     """
 
     registry: str
