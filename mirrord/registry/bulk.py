@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import anyio
-
-from mirrord.errors import ListingIncompleteError, RegistryError, UnavailableError
+from mirrord.errors import ListingIncompleteError, RegistryError
 from mirrord.planning.listing import TagPage
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, Noted
@@ -19,9 +17,6 @@ from mirrord.registry.providers.service import RegistryService
 from mirrord.registry.tags import MAX_NAMES
 
 REFUSED_FOR_S = 15 * 60.0
-DEADLINE_S = 120.0
-"""An API that has not told everything by then is given up: what it asks to wait is not worth a hint."""
-
 _MOST_REFUSALS = 4096
 
 
@@ -53,7 +48,7 @@ async def bulk_tags(
     """
     if habits.allows(path, clock.monotonic()):
         try:
-            pages = await _in_time(service, path)
+            pages = await _whole(service, path)
         except RegistryError as exc:
             habits.refuse(path, clock.monotonic())
             text = f"{service.api.host}/{path} is listed tag by tag: {exc}"
@@ -64,14 +59,6 @@ async def bulk_tags(
             return
     async for page in service.list_tags(path):
         yield page
-
-
-async def _in_time(service: RegistryService, path: str) -> list[TagPage]:
-    try:
-        with anyio.fail_after(DEADLINE_S):
-            return await _whole(service, path)
-    except TimeoutError as exc:
-        raise UnavailableError(f"the listing with digests took longer than {DEADLINE_S:.0f} s") from exc
 
 
 async def _whole(service: RegistryService, path: str) -> list[TagPage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from urllib.parse import unquote
 
@@ -445,6 +446,37 @@ async def test_nonsense_among_versions_is_left_out(trap: str) -> None:
         "bad-digest": None,
     }
     assert pages[0].skipped == 1
+
+
+@trap("bulk-06-ghcr-pages")
+async def test_tag_that_moves_while_pages_are_read_has_its_newest_digest(trap: str) -> None:
+    """An older row on a later page says nothing; a newer one replaces what was told."""
+    new, old = Digest.of(b"new"), Digest.of(b"old")
+
+    def rows(first: Digest, day: int) -> bytes:
+        moved = ("forth", first, day), ("back", old if first == new else new, 3 - day)
+        return json.dumps(
+            [
+                {
+                    "id": number,
+                    "name": str(digest),
+                    "updated_at": f"2026-01-0{at}T00:00:00Z",
+                    "metadata": {"container": {"tags": [tag]}},
+                }
+                for number, (tag, digest, at) in enumerate(moved)
+            ]
+        ).encode()
+
+    following = (("Link", '<https://api.github.com/orgs/acme/more?page=2>; rel="next"'),)
+    async with Internet() as internet:
+        ghcr = await join(internet)
+        ghcr.fault(Respond(200, headers=following, body=rows(old, 1)), kind="api")
+        ghcr.fault(Respond(200, body=rows(new, 2)), kind="api", nth=2)
+        async with internet.client(HOST, credential=credential_of(ghcr)) as client:
+            pages = [page async for page in client.reader(PATH).bulk_tags()]
+
+    told = [{entry.tag.name: entry.digest for entry in page.entries} for page in pages]
+    assert told == [{"forth": old, "back": new}, {"forth": new}]
 
 
 @pytest.mark.parametrize("user", [False, True], ids=["organisation", "user"])

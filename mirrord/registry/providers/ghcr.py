@@ -95,6 +95,7 @@ class _Rows:
     """The tags of the versions read so far. ``skipped`` counts names that are no tags."""
 
     newest: dict[Tag, tuple[datetime, Digest | None]] = field(default_factory=dict)
+    changed: dict[Tag, None] = field(default_factory=dict)
     skipped: int = 0
 
     def add(self, version: Mapping[str, object]) -> None:
@@ -107,15 +108,18 @@ class _Rows:
                 self.skipped += 1
                 continue
             known = self.newest.get(tag)
-            if known is None or updated > known[0]:
-                self.newest[tag] = (updated, digest)
-            elif updated == known[0] and digest != known[1]:
-                self.newest[tag] = (updated, None)
+            if known is not None and (updated < known[0] or (updated, digest) == known):
+                continue
+            unclear = known is not None and updated == known[0]
+            self.newest[tag] = (updated, None if unclear else digest)
+            self.changed[tag] = None
 
     def page(self) -> TagPage:
-        """Return all of it as one page."""
-        entries = tuple(TagEntry(tag=tag, digest=digest) for tag, (_, digest) in self.newest.items())
-        return TagPage(entries=entries, skipped=self.skipped)
+        """Return what was new since the page before; a tag that comes again has a newer row."""
+        entries = tuple(TagEntry(tag=tag, digest=self.newest[tag][1]) for tag in self.changed)
+        page = TagPage(entries=entries, skipped=self.skipped)
+        self.changed, self.skipped = {}, 0
+        return page
 
 
 class GhcrService(RegistryService):
@@ -172,8 +176,10 @@ class GhcrService(RegistryService):
             raise DeniedError(f"{what}: GitHub refused this token a moment ago", host=self.api.host)
         rows = _Rows()
         try:
-            async for version in self._versions(owner, name, what, BULK_PAGES):
-                rows.add(version)
+            async for page in self._versions(owner, name, what, BULK_PAGES):
+                for version in page:
+                    rows.add(version)
+                yield rows.page()
         except (UnauthorizedError, DeniedError):
             if len(self._refused) >= _MOST_REFUSALS:
                 self._refused.clear()
@@ -181,7 +187,6 @@ class GhcrService(RegistryService):
             raise
         if not rows.newest:
             raise NotFoundError(f"{what}: GitHub tells of no tags", host=self.api.host)
-        yield rows.page()
 
     async def delete(self, path: str, ref: Tag | Digest) -> None:
         """Delete the version of a digest, with all its tags.
@@ -219,10 +224,10 @@ class GhcrService(RegistryService):
     async def _delete_version(self, path: str, digest: Digest, what: str) -> None:
         owner, name = _owner_and_package(path)
         number: int | None = None
-        async for version in self._versions(owner, name, what, MAX_PAGES):
-            identifier = version.get("id")
-            if version.get("name") == str(digest) and isinstance(identifier, int):
-                number = identifier
+        async for page in self._versions(owner, name, what, MAX_PAGES):
+            numbers = [version.get("id") for version in page if version.get("name") == str(digest)]
+            number = next((found for found in numbers if isinstance(found, int)), None)
+            if number is not None:
                 break
         if number is None:
             return
@@ -233,11 +238,10 @@ class GhcrService(RegistryService):
         if answer.status == 404 and await head_manifest(self.api.http, path, digest) is not None:  # noqa: PLR2004
             raise DeniedError(f"{what}: GitHub does not let this token delete it", host=self.api.host, status=404)
 
-    async def _versions(self, owner: str, name: str, what: str, most: int) -> AsyncIterator[dict[str, object]]:
+    async def _versions(self, owner: str, name: str, what: str, most: int) -> AsyncIterator[list[dict[str, object]]]:
         rest = f"packages/container/{quote(name, safe='')}/versions?state=active&per_page=100"
         async for page in self._pages(owner, rest, what, most):
-            for version in items_of(page, what):
-                yield version
+            yield items_of(page, what)
 
     async def _pages(self, owner: str, rest: str, what: str, most: int) -> AsyncIterator[object]:
         """Yield the pages of what an owner has; whether it is an organisation or a user is tried once."""

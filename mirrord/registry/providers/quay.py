@@ -74,6 +74,7 @@ class _Rows:
 
     now_s: float
     newest: dict[Tag, tuple[int, Digest | None]] = field(default_factory=dict)
+    changed: dict[Tag, None] = field(default_factory=dict)
     skipped: int = 0
 
     def add(self, row: Mapping[str, object]) -> None:
@@ -88,15 +89,18 @@ class _Rows:
             return
         began, digest = start if isinstance(start, int) else 0, _digest(row.get("manifest_digest"))
         known = self.newest.get(tag)
-        if known is None or began > known[0]:
-            self.newest[tag] = (began, digest)
-        elif began == known[0] and digest != known[1]:
-            self.newest[tag] = (began, None)
+        if known is not None and (began < known[0] or (began, digest) == known):
+            return
+        unclear = known is not None and began == known[0]
+        self.newest[tag] = (began, None if unclear else digest)
+        self.changed[tag] = None
 
     def page(self) -> TagPage:
-        """Return all of it as one page."""
-        entries = tuple(TagEntry(tag=tag, digest=digest) for tag, (_, digest) in self.newest.items())
-        return TagPage(entries=entries, skipped=self.skipped)
+        """Return what was new since the page before; a tag that comes again has a newer row."""
+        entries = tuple(TagEntry(tag=tag, digest=self.newest[tag][1]) for tag in self.changed)
+        page = TagPage(entries=entries, skipped=self.skipped)
+        self.changed, self.skipped = {}, 0
+        return page
 
 
 class QuayService(RegistryService):
@@ -158,9 +162,9 @@ class QuayService(RegistryService):
         async for page in json_pages(self._http(), f"{first}1", what, _numbered(first, what)):
             for row in entries_of(page, "tags", what):
                 rows.add(row)
+            yield rows.page()
         if not rows.newest:
             raise NotFoundError(f"{what}: it tells of no tags", host=self.api.host)
-        yield rows.page()
 
     async def ensure_repository(self, path: str) -> None:
         """Ask for a token for a push where a look was refused: that makes the repository, and reading it works then.
