@@ -29,6 +29,11 @@ class RequestAuthorizer(Protocol):
         """Drop what made the header value ``refused``."""
         ...
 
+    async def renew(self, scopes: Scopes, refused: str) -> bool:
+        """Drop what made the header value ``refused``, since it has ended; say whether there is another one to send."""
+        await self.forget(scopes, refused)
+        return await self.header(scopes) not in (None, refused)
+
     def learn(self, header_values: Sequence[str]) -> bool:
         """Take note of a challenge; say whether it can be met."""
         ...

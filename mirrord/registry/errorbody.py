@@ -213,6 +213,13 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line
                 means="a body is too large for something on the way",
                 remedy=_PROXY_REMEDY,
             )
+        case 400 if answer.body.codes[:1] == ("TAG_INVALID",):
+            return answer.error(
+                RegistryError,
+                code="REQUEST_REFUSED",
+                means="it does not take such a tag",
+                remedy="give the copy another tag, by a template of the target",
+            )
         case 416:
             return answer.error(RegistryError, code="RANGE_REFUSED", means="the range of bytes does not suit it")
         case status if status in _UNSUPPORTED_STATUS:

@@ -74,8 +74,9 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """See `mirrord.registry.manifests.head_manifest`; None too where a push would make the repository first."""
+        tells_digest = self._handle.provider.abilities.tells_digest
         try:
-            return await head_manifest(self._http, self._path, ref)
+            return await head_manifest(self._http, self._path, ref, tells_digest=tells_digest)
         except RegistryError as exc:
             await self._handle.service.look_into(self._path, exc)
         return None
@@ -92,6 +93,11 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         """See `mirrord.registry.referrers.list_referrers`."""
         handle = self._handle
         return await list_referrers(self._http, self._path, subject, handle.referrers, handle.events, fallback=fallback)
+
+    @property
+    def keeps_untagged(self) -> bool:
+        """What the provider says."""
+        return self._handle.provider.abilities.keeps_untagged
 
     async def ensure_exists(self) -> None:
         """See `mirrord.registry.providers.service.RegistryService.ensure_repository`."""

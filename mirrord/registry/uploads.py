@@ -36,6 +36,7 @@ _FINISHED = frozenset({200, 201, 202, 204})
 _STORED = frozenset({200, 201, 202, 204})
 _CANCEL_TRIES = 4
 _STALE = frozenset({400, 404, 416})
+_CLOSED = frozenset({400, 404, 409, 416})
 _CANCEL_DEADLINE_S = 10
 _START_SHIELD_S = 10
 _MOST_REFUSED_MOUNTS = 3
@@ -202,8 +203,10 @@ async def _is_there_after_all(
     http: RegistryHttp, path: str, blob: Descriptor, body: UploadBody, cause: RegistryError
 ) -> bool:
     """Ask whether the blob arrived although the last answer was lost, or told of an upload already closed."""
-    lost = isinstance(cause, UnavailableError) or _UNKNOWN_UPLOAD & set(cause.error_codes)
-    if not lost or body.sent < blob.size:
+    lost = isinstance(cause, UnavailableError) or bool(_UNKNOWN_UPLOAD & set(cause.error_codes))
+    # ECR may store a blob before the upload is closed, and refuse the closing then, with one code or another.
+    refused = cause.status in _CLOSED and "DIGEST_INVALID" not in cause.error_codes
+    if not (lost or refused) or body.sent < blob.size:
         return False
     try:
         return await has_blob(http, path, blob, held=True)

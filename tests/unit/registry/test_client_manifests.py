@@ -401,12 +401,24 @@ async def test_missing_content_is_told_apart(code: str) -> None:
 async def test_refused_tag_is_told_by_its_cause_and_tried_once(
     refusal: Refusal, error: type[RegistryError], code: str
 ) -> None:
+    another = build_image("another")
     async with filled(immutable_tags=refusal) as registry, open_client(registry) as client:
+        await write_blobs(client.writer(), another)
         with pytest.raises(error) as caught:
-            await client.writer().put_manifest(IMAGE.manifest, TAG)
+            await client.writer().put_manifest(another.manifest, TAG)
 
     assert caught.value.code == code
     assert registry.traffic.counts["manifest PUT"] == 1
+
+
+async def test_immutable_tag_that_holds_the_manifest_already_is_a_success() -> None:
+    """The answer to an earlier put may have been lost, and some registries refuse even what changes nothing."""
+    refusal = Refusal(status=400, code="TAG_INVALID", message="The image tag already exists and is immutable")
+    async with filled(immutable_tags=refusal) as registry, open_client(registry) as client:
+        await client.writer().put_manifest(IMAGE.manifest, TAG)
+
+    assert registry.traffic.counts["manifest PUT"] == 1
+    assert registry.traffic.counts["manifest HEAD"] == 1
 
 
 @pytest.mark.parametrize(
