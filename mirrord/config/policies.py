@@ -8,6 +8,7 @@ from typing import Final
 
 from mirrord.errors import quote
 
+SHORTEST_POLICY: Final = 100
 LARGEST_POLICY: Final = 30_720
 """Characters. Source: AWS API_PutLifecyclePolicy, ``lifecyclePolicyText``."""
 
@@ -20,7 +21,7 @@ def read_policy(text: str, directory: str) -> str:
         directory: where a relative path begins.
 
     Raises:
-        ValueError: the file cannot be read, or it is no JSON object of at most 30,720 characters.
+        ValueError: the file cannot be read, or it is no JSON object of 100 to 30,720 characters.
     """
     what = "the policy"
     if not text.lstrip().startswith("{"):
@@ -35,6 +36,8 @@ def read_policy(text: str, directory: str) -> str:
             raise ValueError(f"{what} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     if len(text) > LARGEST_POLICY:
         raise ValueError(f"{what} is longer than {LARGEST_POLICY:,} characters")
+    if len(text) < SHORTEST_POLICY:
+        raise ValueError(f"{what} is shorter than {SHORTEST_POLICY} characters, and so no policy")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as exc:

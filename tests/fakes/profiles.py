@@ -34,7 +34,9 @@ class Auth:
     ("flip"). ``bare_refusals`` are one error object each, in no list. ``granted`` are the actions that any
     token gets at most: fewer than asked is still a 200. ``refused_scopes`` are parts of a scope that make the whole
     token request fail with ``refused_scope_status``. ``expires_in`` stands in the token's JSON as it is, None leaves
-    it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock.
+    it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock. ``expired``: with Basic, the
+    passwords are tokens that the registry's own API issued, and this is the answer to one that has died.
+    ``opaque_scope`` is a scope that grants everything, where it is asked for.
 
     With ``push_creates`` a token for a push makes the repository, and a token for one that is not there grants nothing.
     ``delete_action`` is what a deletion needs; without ``catalog_scope`` the catalog needs a token of any scope.
@@ -63,6 +65,8 @@ class Auth:
     push_creates: bool = False
     delete_action: Literal["delete", "push"] = "delete"
     catalog_scope: bool = True
+    expired: Refusal | None = None
+    opaque_scope: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +135,7 @@ class Manifests:
 
     With ``projects`` it is the first part of a path that must exist beforehand, and all that is asked below one that
     does not is answered as ``unknown_repository`` says.
+    ``unknown_is_told``: reading in a repository that was never created answers with ``unknown_repository`` too.
     """
 
     digest_header: Literal["present", "absent", "false"] = "present"
@@ -146,6 +151,7 @@ class Manifests:
     create_on_push: bool = True
     unknown_repository: Refusal = Refusal(status=404, code="NAME_UNKNOWN", message="repository not found")
     projects: bool = False
+    unknown_is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,8 @@ class Switches:
     def before(self, scope: Scope, request: Request, route: Route) -> Answer | None:
         """Return the answer that a switch gives in place of the registry, or None; the scope may be changed."""
         found: Refusal | Answer | None = None
-        if self.profile.manifests.projects and route.repository and self._unknown(route.repository):
+        strict = self.profile.manifests.projects or self.profile.manifests.unknown_is_told
+        if strict and route.repository and self._unknown(route.repository):
             found = self.profile.manifests.unknown_repository
         elif route.kind is RouteKind.CATALOG:
             found = self.profile.catalog

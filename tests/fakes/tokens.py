@@ -100,6 +100,8 @@ class TokenService:
         if self.auth.push_creates:
             self.created.update(name for _, name, action in access if action == "push")
             access = frozenset(item for item in access if self.exists(item[1]))
+        if self.auth.opaque_scope and self.auth.opaque_scope in scopes:
+            access |= {("*", "*", action) for action in allowed}
         self.count += 1
         text = f"token-{self.count}.{'x' * 32}"
         self.issued[text] = Token(text=text, access=access, dies_at_s=self.clock.now_s + self.auth.life_s)

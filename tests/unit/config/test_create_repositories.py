@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,17 @@ from mirrord.errors import ConfigProblem
 from tests.unit.config.conftest import Load
 
 HEAD = "version: 1\nrules: []\nregistries:\n  registry.test:\n    create_repositories:\n"
-POLICY = '{"rules": []}'
+POLICY = json.dumps(
+    {
+        "rules": [
+            {
+                "rulePriority": 1,
+                "selection": {"tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 10},
+                "action": {"type": "expire"},
+            }
+        ]
+    }
+)
 
 
 def creation(load: Load, lines: str) -> dict[str, object]:
@@ -56,8 +67,9 @@ def test_lifecycle_policy_that_is_not_there_is_told_at_its_place(
     ("content", "said"),
     [
         pytest.param(b"\xff", "no UTF-8", id="binary"),
-        pytest.param(b"[]", "no JSON object", id="a list"),
-        pytest.param(b"{", "no JSON", id="broken"),
+        pytest.param(b"[]" + b" " * 100, "no JSON object", id="a list"),
+        pytest.param(b"{" + b" " * 100, "no JSON", id="broken"),
+        pytest.param(b'{"rules": []}', "shorter than 100", id="too short"),
         pytest.param(b"[" * 30_000, "no JSON", id="very deep"),
         pytest.param(b'{"a": "' + b"x" * LARGEST_POLICY + b'"}', "longer than 30,720", id="too long"),
     ],
