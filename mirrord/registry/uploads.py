@@ -218,7 +218,10 @@ def _judge_refusal(cause: RegistryError, habits: UploadHabits, *, chunked: bool)
     """Say whether a fresh upload may work: with a new token, in chunks if this had none, or as the session was lost."""
     if isinstance(cause, UnauthorizedError) and cause.status is not None:
         cause.retryable = True  # the token ended during the upload; the next one starts with a new token
-    elif isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 416, 501) and not chunked:
+    elif not chunked and (
+        cause.status == 416  # noqa: PLR2004 - a whole body has no wrong offset: it is too large for the registry
+        or (isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 501))
+    ):
         habits.chunked = True
         cause.retryable = True
     elif _UNKNOWN_UPLOAD & set(cause.error_codes) or cause.status in (404, 416):
