@@ -105,8 +105,8 @@ class QuotaSection(Section):
 class EncryptionSection(Section):
     """How a new repository is encrypted at rest; it cannot be changed later."""
 
-    type: Annotated[str, choice(("AES256", "KMS", "KMS_DSSE"))] = Field(
-        default="AES256", description="`AES256` with keys of the registry's, or by AWS KMS."
+    type: Annotated[str, choice(("AES256", "KMS"))] = Field(
+        default="AES256", description="`AES256` with a key of the registry's, or `KMS` with one of AWS KMS."
     )
     key: Text | None = Field(
         default=None,
@@ -117,7 +117,7 @@ class EncryptionSection(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.key is not None and self.type == "AES256":
-            raise fault("CONFIG_CONFLICT", "key needs type: KMS or KMS_DSSE beside it")
+            raise fault("CONFIG_CONFLICT", "key needs type: KMS beside it")
         return self
 
 

@@ -26,6 +26,8 @@ class EcrProvider(Provider):
 
     A part of an upload has 5 MiB at least and 10 MiB at most, 4,200 of them make a layer; such uploads are begun only
     where one request was refused. Many uploads at once are said to be cut off, therefore few run at a time.
+
+    It keeps the sources of tokens, so that all names of one account and region share a token.
     """
 
     name = "ecr"

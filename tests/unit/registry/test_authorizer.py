@@ -65,14 +65,24 @@ class Bench:
         self.credential = credential
         self.service = Service()
         self.clock = FakeClock(manual=True)
+        self.next: Credential | None = credential
+        self.drops = 0
         self.authorizer = Authorizer(
-            host="registry.test", credential=self._credential, fetch=self.service, clock=self.clock
+            host="registry.test",
+            credential=self._credential,
+            fetch=self.service,
+            clock=self.clock,
+            drop_credential=self._drop,
         )
         if challenge:
             assert self.authorizer.learn([challenge])
 
     async def _credential(self) -> Credential | None:
         return self.credential
+
+    def _drop(self) -> None:
+        self.drops += 1
+        self.credential = self.next
 
 
 def basic(credential: Credential = USER) -> str:
@@ -511,3 +521,63 @@ async def test_failing_source_of_the_credential_is_no_anonymous_request() -> Non
     with pytest.raises(CredentialError):
         await authorizer.header(PULL)
     assert not service.requests
+
+
+# --- credentials that end
+
+ANOTHER = Credential(username="robot", secret="another horse")
+
+
+async def test_refused_basic_credential_is_dropped_and_its_successor_is_used() -> None:
+    bench = Bench(challenge='Basic realm="r"')
+    bench.next = ANOTHER
+
+    assert await bench.authorizer.renew(PULL, basic())
+    assert await bench.authorizer.header(PULL) == basic(ANOTHER)
+    assert bench.drops == 1
+
+
+async def test_credential_that_was_replaced_meanwhile_is_not_dropped() -> None:
+    """Many requests are refused at once: the first one fetched its successor."""
+    bench = Bench(ANOTHER, challenge='Basic realm="r"')
+
+    assert await bench.authorizer.renew(PULL, basic())
+    assert bench.drops == 0
+
+
+async def test_credential_without_a_successor_is_not_tried_again_nor_dropped_for_every_request() -> None:
+    bench = Bench(challenge='Basic realm="r"')
+
+    for _ in range(5):
+        assert not await bench.authorizer.renew(PULL, basic())
+    assert bench.drops == 1
+    bench.clock.advance(60)
+    assert not await bench.authorizer.renew(PULL, basic())
+    assert bench.drops == 2
+
+
+async def test_refused_token_is_renewed_with_the_same_credential() -> None:
+    bench = Bench()
+    first = await bench.authorizer.header(PULL)
+    assert first is not None
+
+    assert await bench.authorizer.renew(PULL, first)
+    assert await bench.authorizer.header(PULL) == "Bearer token-2"
+    assert bench.drops == 0
+
+
+async def test_credential_that_the_token_service_refuses_is_dropped_and_its_successor_tried_at_once() -> None:
+    bench = Bench()
+    bench.next = ANOTHER
+    bench.service.answers = [TokenAnswer(status=401, body=b"{}")]
+
+    assert await bench.authorizer.header(PULL) == "Bearer token-2"
+    assert [request["Authorization"] for request in bench.service.requests] == [basic(), basic(ANOTHER)]
+    assert bench.drops == 1
+
+
+async def test_nothing_is_dropped_before_a_challenge() -> None:
+    bench = Bench(challenge="")
+
+    assert not await bench.authorizer.renew(PULL, basic())
+    assert bench.drops == 0
