@@ -512,6 +512,15 @@ async def test_repository_that_exists_costs_one_request_a_process(monkeypatch: p
     assert control.calls("CreateRepository") == 0
 
 
+async def test_many_who_need_a_repository_at_once_look_and_create_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(monkeypatch) as (registry, control, client), anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(client.writer().ensure_exists)
+
+    assert registry.traffic.counts["manifest GET"] == 1
+    assert control.calls("CreateRepository") == 1
+
+
 async def test_empty_repository_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(monkeypatch) as (registry, control, client):
         registry.switches.created.add("team/app")
