@@ -181,7 +181,7 @@ def _ruled_out(answer: _Answer) -> RegistryError | None:
     return None
 
 
-def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line for each status
+def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911, C901 - one line for each status
     if _is_missing_content(answer):
         return answer.error(
             MissingContentError,
