@@ -16,7 +16,8 @@ from mirrord.planning.report import Outcome, UnitResult
 from mirrord.planning.rule import ForeignLayers
 from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
 from mirrord.sync.prepare import Planned, prepare
-from mirrord.sync.run import Run, withdraw
+from mirrord.sync.rulerun import withdraw
+from mirrord.sync.run import Run
 from mirrord.transfer.job import CopyJob, Order
 from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe

@@ -451,6 +451,38 @@ def test_with_a_detailed_exit_code_every_error_is_1(mirrord: Mirrord, arguments:
     assert mirrord.run("plan", "--detailed-exitcode", *arguments).code == 1
 
 
+async def test_a_chain_of_rules_is_in_step_after_one_run(bench: Bench) -> None:
+    """The rule that reads what another one writes waits for it; the plan before says what it cannot know."""
+    image = make_image("one")
+    put(bench.source, "team/app", image, "1.0")
+    passing_on = {
+        "name": "passing-on",
+        "source": f"{bench.target.host}/mirror/team/*",
+        "targets": [f"{bench.source.host}/back/{{name}}"],
+    }
+    end = {
+        "name": "end",
+        "source": f"{bench.source.host}/back/app:1.0",
+        "targets": [f"{bench.target.host}/end/app:{{tag}}"],
+    }
+    config = bench.config(end, passing_on, bench.rule())
+
+    plan = await plan_of(bench, config)
+    done = await bench.run("sync", "--once", "-c", config, "-o", "json")
+    again = await bench.run("sync", "--once", "-c", config, "-o", "json")
+
+    assert plan["code"] == 0
+    assert [change["rule"] for change in plan["changes"]] == ["app"]
+    warnings = {rule["rule"]: rule["warnings"] for rule in plan["rules"]}
+    assert warnings["app"] == []
+    assert 'would be written before it by "app"' in warnings["passing-on"][0]
+    assert done.code == again.code == 0
+    assert served(bench.target, "end/app") == {"1.0": str(image.digest)}
+    assert json.loads(done.stdout)["totals"]["copied"] == 3
+    assert json.loads(again.stdout)["totals"]["copied"] == 0
+    assert all(rule["warnings"] == [] for rule in json.loads(again.stdout)["rules"])
+
+
 async def test_a_plan_says_what_each_image_needs_and_why(bench: Bench) -> None:
     put(bench.source, "team/app", make_image("one"), "1.0")
     put(bench.source, "team/app", make_image("two"), "2.0")
