@@ -159,7 +159,7 @@ class Unit:
         Existing is not complete: a blob may have been collected since it was seen, a child may lack its own content.
         """
         try:
-            await self.writer.put_manifest(manifest, tag)
+            await self.writer.put_manifest(manifest, tag, absent=graph.absent)
         except MissingContentError as exc:
             if graph.absent and manifest is graph.root:
                 raise UnsupportedError(
