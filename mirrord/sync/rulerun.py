@@ -48,6 +48,7 @@ class RuleRun:
             results=tuple(self.results),
             problems=tuple(self.problems),
             warnings=tuple(dict.fromkeys(self.warnings)),
+            by_hand=self.rule.by_hand,
         )
 
 
