@@ -92,10 +92,13 @@ class _Forecaster:
 
     async def _prepare(self, group: Sequence[Planned]) -> CopyJob | None:
         try:
-            return await prepare(self._context, group)
+            job = await prepare(self._context, group)
         except Exception as exc:  # noqa: BLE001 - the same boundary as in a run: one image's failure is its own
             self._run.fail(group, exc)
             return None
+        if job is not None:
+            self._run.block(job)
+        return job if job is not None and job.orders else None
 
     async def _ask(self, jobs: Sequence[CopyJob]) -> Collection[tuple[Location, Digest]]:
         """Return which of the blobs the targets hold already; each is asked for once."""

@@ -27,6 +27,7 @@ from mirrord.sync.observe import observe
 from mirrord.sync.prepare import Planned, prepare
 from mirrord.sync.rulerun import RuleRun, withdraw
 from mirrord.transfer.executor import Executor
+from mirrord.transfer.job import CopyJob
 from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe
 
@@ -195,6 +196,9 @@ class Run:
         job = await prepare(self._context, group)
         if job is None:
             return
+        self.block(job)
+        if not job.orders:
+            return
         reader = self._context.gateway.reader(job.source)
         writers = {order.target.target: self._context.gateway.writer(order.target.target) for order in job.orders}
         late = {(order.rule, order.target.target) for order in job.orders if order.serves_root}
@@ -206,6 +210,24 @@ class Run:
             self._settle(run, result)
 
         await executor.carry_out(job, reader, writers, settle=settle)
+
+    def block(self, job: CopyJob) -> None:
+        """Settle the images of a job that their rules do not allow to be brought to some targets."""
+        for order, problem in job.blocked:
+            run = self._by_rule[order.rule]
+            result = UnitResult(
+                rule=order.rule,
+                source=job.source,
+                target=order.target.target,
+                tags=tuple((tag.source_tag, tag.target_tag) for tag in order.target.changes),
+                outcome=Outcome.BLOCKED,
+                reason=problem.message,
+                digest=job.root.digest,
+                served=job.graph.root.descriptor.digest if order.serves_root else order.target.changes[0].before,
+                problem=problem,
+            )
+            withdraw(run, result)
+            self._settle(run, result, carried_out=False)
 
     def _conclude(
         self, run: RuleRun, planned: Sequence[Planned], outcome: Outcome, problem: Problem | None, reason: str = ""
