@@ -269,3 +269,20 @@ async def test_plan_counts_the_beginning_of_a_chain_before_its_end(scene: Scene,
     run = await scene.look(make_rule("2", B, source=A), make_rule("1", A))
 
     assert [group[0].rule.name for group in run.groups()] == ["1", "2"]
+
+
+async def test_plan_passes_over_names_that_a_later_rule_could_not_write(scene: Scene, image: Content) -> None:
+    """A tag that gets too long on its way is no image to come; the others are."""
+    second = make_rule("2", f"{B}:{'x' * 120}-{{tag}}", source=A)
+    third = replace(make_rule("3", END), source=Source(location=B, tag=Tag("x" * 120 + "-latest")))
+
+    run, _ = await scene.forecast(third, second, make_rule("1", A))
+
+    assert codes(run.rules[0]) == {}
+    assert [result.outcome for result in reports(run)[0].results] == [Outcome.SKIPPED]
+
+    fourth = replace(make_rule("3", END), source=Source(location=B, tag=Tag("x" * 120 + "-1.0")))
+    scene.memory.add(SOURCE, make_image("long"), "1.0-and-more")
+    run, _ = await scene.forecast(fourth, second, make_rule("1", A))
+
+    assert [result.outcome for result in reports(run)[0].results] == [Outcome.SKIPPED]
