@@ -13,8 +13,10 @@ from mirrord.registry.providers.catalog import known_providers
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = [provider for provider in known_providers() if type(provider).__module__.startswith("mirrord.")]
-# What is said and shown of the specification itself, is said and shown of distribution.
-OTHER_NAMES = {"generic": "distribution"}
+# What is said and shown of the specification itself, is said and shown of distribution; ECR Public stands with ECR.
+OTHER_NAMES = {"generic": "distribution", "ecr-public": "ecr"}
+# Providers that share a module, and its tests.
+MODULES = {"ecr-public": "ecr"}
 
 each_provider = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
 
@@ -33,7 +35,7 @@ def top_level_names(file: Path) -> set[str]:
 
 @each_provider
 def test_provider_has_a_module_of_its_name(provider: Provider) -> None:
-    assert type(provider).__module__ == f"mirrord.registry.providers.{provider.name}"
+    assert type(provider).__module__ == f"mirrord.registry.providers.{MODULES.get(provider.name, provider.name)}"
 
 
 @each_provider
@@ -49,7 +51,7 @@ def test_provider_has_a_page_that_the_index_links_to(provider: Provider) -> None
 @each_provider
 def test_provider_has_tests_of_its_own_and_of_its_traps(provider: Provider) -> None:
     name = page_name(provider)
-    unit = ROOT / f"tests/unit/registry/providers/test_{provider.name}.py"
+    unit = ROOT / f"tests/unit/registry/providers/test_{MODULES.get(provider.name, provider.name)}.py"
 
     assert provider.name == "generic" or unit.is_file()
     assert list((ROOT / "tests/traps").glob(f"test_{name}*.py"))
