@@ -45,7 +45,7 @@ def test_provider_has_a_page_that_the_index_links_to(provider: Provider) -> None
     assert (ROOT / f"docs/registries/{name}.md").is_file()
     index = (ROOT / "docs/registries/README.md").read_text("utf-8")
     assert f"]({name}.md)" in index
-    assert f"`{provider.name}`" in index
+    assert f"`{MODULES.get(provider.name, provider.name)}`" in index
 
 
 @each_provider
@@ -79,4 +79,4 @@ def test_names_of_providers_are_those_that_the_configuration_takes() -> None:
     reference = (ROOT / "docs/reference/configuration.md").read_text("utf-8")
     [listed] = re.findall(r"^\| `provider` \| (.+?) or `null`", reference, re.MULTILINE)
 
-    assert set(re.findall(r"`([a-z]+)`", listed)) == {provider.name for provider in PROVIDERS}
+    assert set(re.findall(r"`([a-z]+)`", listed)) == {MODULES.get(provider.name, provider.name) for provider in PROVIDERS}

@@ -61,11 +61,11 @@ def test_a_wrong_command_is_refused_without_loading_anything_heavy() -> None:
 
 GARBAGE_PROBE = """
 import atexit, gc, sys
+from mirrord.__main__ import main
 gc.collect()  # what the interpreter's own start allocated depends on what is installed
 seen = []
 gc.callbacks.append(lambda phase, info: seen.append(phase))
 atexit.register(lambda: print(len(seen), len(gc.get_objects()), file=sys.stderr))
-from mirrord.__main__ import main
 sys.argv[1:] = ["--version"]
 main()
 """
