@@ -79,4 +79,6 @@ def test_names_of_providers_are_those_that_the_configuration_takes() -> None:
     reference = (ROOT / "docs/reference/configuration.md").read_text("utf-8")
     [listed] = re.findall(r"^\| `provider` \| (.+?) or `null`", reference, re.MULTILINE)
 
-    assert set(re.findall(r"`([a-z]+)`", listed)) == {MODULES.get(provider.name, provider.name) for provider in PROVIDERS}
+    assert set(re.findall(r"`([a-z]+)`", listed)) == {
+        MODULES.get(provider.name, provider.name) for provider in PROVIDERS
+    }
