@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from mirrord.errors import UnsupportedError
@@ -20,6 +20,7 @@ from mirrord.registry.doors import Doors, Resolver, system_resolver
 from mirrord.registry.exchange import Exchange
 from mirrord.registry.guard import guarded_socket_factory
 from mirrord.registry.http import RegistryHttp
+from mirrord.registry.metering import Metering
 from mirrord.registry.mirrors import MirroredReader
 from mirrord.registry.origin import Origin, RegistryTrust
 from mirrord.registry.providers.base import Provider
@@ -138,7 +139,10 @@ class HttpGateway:
             clock=around.clock,
             token_scopes=provider.token_scopes,
         )
-        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer)
+        metering = None
+        if provider.abilities.metered or settings.quota_reserve:
+            metering = self._meter(host, settings, credential)
+        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer, metering=metering)
         api = Api(
             host=host,
             http=http,
@@ -159,6 +163,21 @@ class HttpGateway:
             events=around.events,
         )
 
+    def _meter(
+        self, host: str, settings: RegistrySettings, credential: Callable[[], Awaitable[Credential | None]]
+    ) -> Metering:
+        async def identity() -> str:
+            found = await credential()
+            return found.key if found is not None else ""
+
+        return Metering(
+            host=host,
+            reserve=settings.quota_reserve,
+            identity=identity,
+            clock=self._around.clock,
+            events=self._around.events,
+        )
+
     def _open_api(self, settings: RegistrySettings, base: str, authorization: Authorization) -> RegistryHttp:
         """Return a client of an API beside a registry: its own limits, the registry's certificates and proxy."""
         origin = Origin.parse(base)
@@ -170,7 +189,14 @@ class HttpGateway:
         return http
 
     def _client(
-        self, host: str, doors: Doors, throttle: Throttle, authorizer: RequestAuthorizer, *, greets: bool = True
+        self,
+        host: str,
+        doors: Doors,
+        throttle: Throttle,
+        authorizer: RequestAuthorizer,
+        *,
+        greets: bool = True,
+        metering: Metering | None = None,
     ) -> RegistryHttp:
         around = self._around
         exchange = Exchange(
@@ -192,6 +218,7 @@ class HttpGateway:
             events=around.events,
             jitter=around.jitter,
             greets=greets,
+            metering=metering,
         )
 
     def _doors(self, host: str, settings: RegistrySettings, provider: Provider) -> Doors:
