@@ -118,6 +118,11 @@ class RepositoryWriter(Protocol):
         """What is written."""
         ...
 
+    @property
+    def keeps_untagged(self) -> bool:
+        """Whether a manifest stays when its last tag is deleted; where not, it goes at once."""
+        return True
+
     async def ensure_exists(self) -> None:
         """Make the repository where a registry wants that before the first push; nothing elsewhere."""
         ...

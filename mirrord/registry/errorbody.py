@@ -33,6 +33,8 @@ _IMMUTABLE: Final = re.compile(
     r"|is (?:locked|write.?protected)|write operations? (?:is|are) not allowed|TAG_IMMUTABLE|ImageTagAlreadyExists",
     re.IGNORECASE,
 )
+_QUOTA: Final = re.compile(r"exceed the configured upper limit|quota (?:has been )?exceeded", re.IGNORECASE)
+_PROXY_CACHE: Final = re.compile(r"\bto a proxy project\b", re.IGNORECASE)
 # distribution says 500 where a foreign layer's url is not one that it allows: sending again does not help.
 _MISSING_STATUS: Final = frozenset({400, 404, 409, 500})
 _MISSING_CODES: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
@@ -43,6 +45,8 @@ _DENIED_STATUS: Final = frozenset({402, 403, 451})
 _MANIFEST_PATH: Final = re.compile(r"/manifests/[^/]*$")
 _BLOB_PATH: Final = re.compile(r"/blobs/[^/]*$")
 _UPLOAD_PATH: Final = re.compile(r"/blobs/uploads?(?:/|$)")
+
+_POLICY_CODE: Final = "PROJECTPOLICYVIOLATION"
 
 _STORAGE_REMEDY: Final = "free space on the registry's storage, or run its garbage collection"
 _PROXY_REMEDY: Final = (
@@ -136,7 +140,7 @@ def error_from_response(
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE_STATUS:
         return _server_error(answer)
     if status >= HTTPStatus.BAD_REQUEST:
-        return _client_error(answer)
+        return _ruled_out(answer) or _client_error(answer)
     return answer.error(ProtocolViolationError, code="UNEXPECTED_STATUS", means="which is not expected here")
 
 
@@ -165,7 +169,31 @@ def _server_error(answer: _Answer) -> RegistryError:
     )
 
 
-def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line for each status
+def _ruled_out(answer: _Answer) -> RegistryError | None:
+    """Return the error of a rule that somebody made at the registry; None where the answer tells of none."""
+    if answer.status == HTTPStatus.PRECONDITION_FAILED and _POLICY_CODE in answer.body.codes:
+        return answer.error(
+            DeniedError,
+            means="a policy of the registry forbids pulling this image",
+            remedy="have the image scanned, signed or mended as the policy wants it, or leave it out",
+        )
+    if answer.status in (403, 405) and _PROXY_CACHE.search(answer.body.text):
+        return answer.error(
+            DeniedError,
+            means="the project is a proxy cache, which takes no pushes",
+            remedy="push to an ordinary project",
+        )
+    if answer.status == HTTPStatus.FORBIDDEN and _QUOTA.search(answer.body.text):
+        return answer.error(
+            DeniedError,
+            code="TARGET_STORAGE",
+            means="the quota is used up",
+            remedy="raise the quota at the registry, or delete there what is not needed",
+        )
+    return None
+
+
+def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911, C901 - one line for each status
     if _is_missing_content(answer):
         return answer.error(
             MissingContentError,
@@ -196,6 +224,13 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line
                 code="BODY_TOO_LARGE_FOR_PROXY",
                 means="a body is too large for something on the way",
                 remedy=_PROXY_REMEDY,
+            )
+        case 400 if answer.body.codes[:1] == ("TAG_INVALID",):
+            return answer.error(
+                RegistryError,
+                code="REQUEST_REFUSED",
+                means="it does not take such a tag",
+                remedy="give the copy another tag, by a template of the target",
             )
         case 416:
             return answer.error(RegistryError, code="RANGE_REFUSED", means="the range of bytes does not suit it")

@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from mirrord.errors import UnsupportedError
+from mirrord.errors import RegistryError, UnsupportedError
 from mirrord.oci.reference import Repository
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import Credential, CredentialProvider
@@ -128,7 +128,10 @@ class HttpGateway:
         self.throttles.add(host, throttle)
 
         async def credential() -> Credential | None:
-            return await around.credentials.credential(host)
+            found = await around.credentials.credential(host)
+            if settings.requests_per_second is None:
+                throttle.set_pace(provider.limits.pace(anonymous=found is None))
+            return found
 
         # The authorizer asks token services over the client that it authorises: each is built with the other's method.
         http: RegistryHttp
@@ -138,11 +141,13 @@ class HttpGateway:
             fetch=lambda **request: http.token(**request),  # noqa: PLW0108 - http is made below
             clock=around.clock,
             token_scopes=provider.token_scopes,
+            drop_credential=lambda: around.credentials.forget(host),
         )
+        doors = self._doors(host, settings, provider)
         metering = None
         if provider.abilities.metered or settings.quota_reserve:
             metering = self._meter(host, settings, credential)
-        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer, metering=metering)
+        http = self._client(host, doors, throttle, authorizer, is_expired=provider.is_expired, metering=metering)
         api = Api(
             host=host,
             http=http,
@@ -196,6 +201,7 @@ class HttpGateway:
         authorizer: RequestAuthorizer,
         *,
         greets: bool = True,
+        is_expired: Callable[[RegistryError], bool] = lambda _error: False,
         metering: Metering | None = None,
     ) -> RegistryHttp:
         around = self._around
@@ -218,6 +224,7 @@ class HttpGateway:
             events=around.events,
             jitter=around.jitter,
             greets=greets,
+            is_expired=is_expired,
             metering=metering,
         )
 

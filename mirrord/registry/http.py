@@ -62,11 +62,13 @@ class RegistryHttp:
         events: EventSink,
         jitter: random.Random,
         greets: bool = True,
+        is_expired: Callable[[RegistryError], bool] = lambda _error: False,
         metering: Metering | None = None,
     ) -> None:
-        """Put the parts together; no request is made. With ``greets`` the first one is a ping of ``/v2/``.
+        """Put the parts together; no request is made.
 
-        ``metering`` is there where the registry counts pulls.
+        With ``greets`` the first one is a ping of ``/v2/``. ``is_expired`` tells refusals after which a fresh
+        credential may work. ``metering`` is there where the registry counts pulls.
         """
         self.metering = metering
         self.host = host
@@ -77,6 +79,7 @@ class RegistryHttp:
         self.clock = clock
         self._events = events
         self._jitter = jitter
+        self._is_expired = is_expired
         self._greeted = not greets
         self._greeting = anyio.Lock()
         self._unreachable: RegistryError | None = None
@@ -108,10 +111,8 @@ class RegistryHttp:
         """
         await self._greet()
         self._budget.request(self.clock.monotonic())
-        response = await self._follow(call)
+        response = await self._opened(call)
         try:
-            if response.status_code not in call.ok:
-                await self._exchange.fail(call, response)
             yield response
         finally:
             await close(response)
@@ -172,6 +173,9 @@ class RegistryHttp:
                 await self.authorizer.forget(call.scopes, headers.get("Authorization", ""))
                 self.authorizer.learn(response.headers.get_list("www-authenticate"))
             return await self._finish(call, response)
+        except RegistryError as exc:
+            await self._renewed(call, response, exc)  # for the next try: this body cannot be sent again
+            raise
         finally:
             await close(response)
 
@@ -230,6 +234,19 @@ class RegistryHttp:
         if answer.status == 401:  # noqa: PLR2004 - Unauthorized
             self.authorizer.learn(answer.headers.get_list("www-authenticate"))
         return answer.status
+
+    async def token_service(self) -> str:
+        """Return the URL of the token service that the registry names; empty where it names none.
+
+        Raises:
+            AddressRefusedError: it is none that may see the registry's credential.
+        """
+        await self._greet()
+        realm = self.authorizer.realm
+        if realm:
+            call = Call(method="GET", target=realm, what=f"find the token service of {self.host}", scopes=())
+            await self._exchange.judge(call, realm, Door.REALM)
+        return realm
 
     async def _greet(self) -> None:
         """Ping once; a registry that did not answer is not asked again for a moment, whoever comes."""
@@ -290,11 +307,35 @@ class RegistryHttp:
             return await self._once(call)
 
     async def _once(self, call: Call) -> Answer:
-        response = await self._follow(call)
+        response = await self._opened(call)
         try:
-            return await self._finish(call, response)
+            return await self._exchange.read(call, response)
         finally:
             await close(response)
+
+    async def _opened(self, call: Call) -> httpx2.Response:
+        """Return an open answer with one of the statuses that the caller handles; once more after an ended credential.
+
+        The caller closes the answer.
+        """
+        renewed = False
+        while True:
+            response = await self._follow(call)
+            if response.status_code in call.ok:
+                return response
+            try:
+                await self._exchange.fail(call, response)
+            except RegistryError as exc:
+                if renewed or not await self._renewed(call, response, exc):
+                    raise
+                renewed = True
+            finally:
+                await close(response)
+
+    async def _renewed(self, call: Call, response: httpx2.Response, error: RegistryError) -> bool:
+        """After a refusal of a credential that has ended, get a fresh one; say whether there is one to try."""
+        sent = response.request.headers.get("authorization", "")
+        return bool(sent) and self._is_expired(error) and await self.authorizer.renew(call.scopes, sent)
 
     async def _follow(self, call: Call) -> httpx2.Response:
         """Send, authorise once more after a 401, and follow redirects of reads; each hop has headers of its own.

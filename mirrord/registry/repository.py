@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
+from mirrord.errors import RegistryError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
@@ -81,8 +82,13 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         return bulk_tags(handle.service, self._path, handle.bulk, clock=self._http.clock, events=handle.events)
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
-        """See `mirrord.registry.manifests.head_manifest`."""
-        return await head_manifest(self._http, self._path, ref)
+        """See `mirrord.registry.manifests.head_manifest`; None too where a push would make the repository first."""
+        tells_digest = self._handle.provider.abilities.tells_digest
+        try:
+            return await head_manifest(self._http, self._path, ref, tells_digest=tells_digest)
+        except RegistryError as exc:
+            await self._handle.service.look_into(self._path, exc)
+        return None
 
     async def manifest(self, digest: Digest) -> AnyManifest:
         """See `mirrord.registry.manifests.get_manifest`."""
@@ -96,6 +102,11 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         """See `mirrord.registry.referrers.list_referrers`."""
         handle = self._handle
         return await list_referrers(self._http, self._path, subject, handle.referrers, handle.events, fallback=fallback)
+
+    @property
+    def keeps_untagged(self) -> bool:
+        """What the provider says."""
+        return self._handle.provider.abilities.keeps_untagged
 
     async def ensure_exists(self) -> None:
         """See `mirrord.registry.providers.service.RegistryService.ensure_repository`."""

@@ -41,7 +41,10 @@ class Switches:
     def before(self, scope: Scope, request: Request, route: Route) -> Answer | None:
         """Return the answer that a switch gives in place of the registry, or None; the scope may be changed."""
         found: Refusal | Answer | None = None
-        if route.kind is RouteKind.CATALOG:
+        strict = self.profile.manifests.projects or self.profile.manifests.unknown_is_told
+        if strict and route.repository and self._unknown(route.repository):
+            found = self.profile.manifests.unknown_repository
+        elif route.kind is RouteKind.CATALOG:
             found = self.profile.catalog
         elif route.kind is RouteKind.TAGS:
             found = self._list_tags(request, route)
@@ -86,6 +89,8 @@ class Switches:
         last = None if switch.ignore_n else request.query("last")
         if last and last not in tags and switch.unknown_last == "not-found":
             return Refusal(status=404, code="NAME_UNKNOWN", message="last not found")
+        if last and last not in tags and switch.unknown_last == "gone":
+            return Answer(status=404)
         rest = _rest(tags, last, skip=switch.unknown_last == "skip")
         sizes = [size for size in (n, switch.page_entries) if size is not None]
         size = min(sizes) if sizes and not switch.ignore_n else len(rest)
@@ -115,7 +120,8 @@ class Switches:
             return Refusal(status=404, code="NOT_FOUND", message="page not found")
         if style == "wrong-type":
             return json_answer({"schemaVersion": 2, "manifests": []})
-        return None
+        unknown = route.reference not in {str(digest) for digest in self.store.manifests(route.repository)}
+        return self.profile.referrers_unknown if unknown else None
 
     # Manifests
 
@@ -283,6 +289,11 @@ class Switches:
             if isinstance(switch.mount, Refusal):
                 return switch.mount
             drop_query(scope, "mount", "from")
+        if (wanted := request.query("mount")) is not None and switch.mount_from == "ignored":
+            digest = Digest.parse(wanted)
+            holders = [name for name in self.store.repositories() if digest in self.store.blobs(name)]
+            drop_query(scope, "from")
+            scope["query_string"] += f"&from={holders[0] if holders else route.repository}".encode()
         if request.query("digest") is not None and switch.single_post != "stored":
             if isinstance(switch.single_post, Refusal):
                 return switch.single_post
@@ -337,7 +348,13 @@ class Switches:
         """Say whether the repository must be created first and has not been."""
         if self.profile.manifests.create_on_push:
             return False
+        if self.profile.manifests.projects:
+            return repository.partition("/")[0] not in self.projects()
         return repository not in self.created and repository not in self.store.repositories()
+
+    def projects(self) -> set[str]:
+        """Return the first parts of paths that exist: made by somebody, or by what they hold."""
+        return {name.partition("/")[0] for name in (*self.created, *self.store.repositories())}
 
 
 def replace_header(scope: Scope, name: str, value: str | None) -> None:

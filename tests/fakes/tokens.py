@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
@@ -54,6 +54,8 @@ class TokenService:
         self.clock = clock
         self.issued: dict[str, Token] = {}
         self.count = 0
+        self.created: set[str] = set()
+        self.exists: Callable[[str], bool] = lambda name: name in self.created
 
     def revoke_all(self) -> None:
         """Let every token issued so far be refused from now on."""
@@ -95,6 +97,11 @@ class TokenService:
             return json_answer({"details": "unauthorized"}, status=401)
         allowed = self.auth.granted & {"pull"} if anonymous else self.auth.granted
         access = frozenset(item for item in parse_scopes(scopes) if item[2] in allowed)
+        if self.auth.push_creates:
+            self.created.update(name for _, name, action in access if action == "push")
+            access = frozenset(item for item in access if self.exists(item[1]))
+        if self.auth.opaque_scope and self.auth.opaque_scope in scopes:
+            access |= {("*", "*", action) for action in allowed}
         self.count += 1
         text = f"token-{self.count}.{'x' * 32}"
         self.issued[text] = Token(text=text, access=access, dies_at_s=self.clock.now_s + self.auth.life_s)

@@ -24,7 +24,9 @@ class Abilities:
     """What a registry can do. None: not known beforehand, the client finds out by trying.
 
     ``chunked_only`` registries take no upload in one request; ``repositories`` says whether repositories can be listed
-    by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls.
+    by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls;
+    ``tells_digest`` whether the answer to the HEAD of a tag names its digest: where not, the manifest is fetched at
+    once; ``keeps_untagged`` whether a manifest stays when its last tag is deleted.
     """
 
     mount: bool = True
@@ -32,18 +34,26 @@ class Abilities:
     referrers_api: bool | None = None
     repositories: bool = True
     metered: bool = False
+    tells_digest: bool = True
+    keeps_untagged: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Defaults of a registry's limits, where the configuration says nothing.
 
-    ``chunk_size`` in bytes is what an upload in chunks sends at a time.
+    ``chunk_size`` in bytes is what an upload in chunks sends at a time. ``anonymous_requests_per_second`` stands in
+    for ``requests_per_second`` where there is no credential; None: the same.
     """
 
     concurrency: int = 16
     requests_per_second: float | None = None
     chunk_size: int = 32 * MIB
+    anonymous_requests_per_second: float | None = None
+
+    def pace(self, *, anonymous: bool) -> float | None:
+        """Return the requests that may begin in a second; None for no limit."""
+        return (anonymous and self.anonymous_requests_per_second) or self.requests_per_second
 
 
 class Provider:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from mirrord.errors import RegistryError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.listing import ListingTraits, TagPage
@@ -98,6 +99,16 @@ class RegistryService:
         Raises:
             RegistryError: it does not exist and could not be made.
         """
+
+    async def look_into(self, path: str, refusal: RegistryError) -> None:  # noqa: ARG002 - overridden
+        """Say what it means that a look-up was refused; some registries refuse what does not exist yet.
+
+        Returns where it means no more than that the repository does not exist, and `ensure_repository` will make it.
+
+        Raises:
+            RegistryError: ``refusal``, or an error that says more.
+        """
+        raise refusal
 
     async def delete(self, path: str, ref: Tag | Digest) -> None:
         """Delete a tag, or a manifest with all its tags; what is not there counts as deleted.
