@@ -50,13 +50,13 @@ def rule_lines(rules: Sequence[RuleReport]) -> list[Text]:
 def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
     """Return what failed, what was blocked and skipped, and the warnings; nothing where all went well."""
     lines: list[Text] = []
-    problems = [(rule.rule, problem) for rule in rules for problem in rule.problems]
+    problems = [(rule.label, problem) for rule in rules for problem in rule.problems]
     results = [result for rule in rules for result in rule.results]
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if problems or failed:
         lines += _title("Failed", "bold red")
         for name, problem in problems:
-            lines += [Text(f"  rule {name}"), *_problem_lines(problem)]
+            lines += [Text(f"  {name}"), *_problem_lines(problem)]
         lines += _group_lines(failed)
     blocked = [result for result in results if result.outcome is Outcome.BLOCKED]
     if blocked:
@@ -64,10 +64,10 @@ def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
     skipped = [result for result in results if result.outcome is Outcome.SKIPPED and not is_unattempted(result)]
     if skipped:
         lines += [*_title("Skipped", "bold yellow"), *_group_lines(skipped)]
-    warnings = [(rule.rule, warning) for rule in rules for warning in rule.warnings]
+    warnings = [(rule.label, warning) for rule in rules for warning in rule.warnings]
     if warnings:
         lines += _title("Warnings", "bold yellow")
-        lines += [Text(f"  rule {name}: {warning}") for name, warning in warnings]
+        lines += [Text(f"  {name}: {warning}") for name, warning in warnings]
     return lines
 
 

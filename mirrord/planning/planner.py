@@ -44,7 +44,7 @@ def _plan_tag(policy: Policy, observation: ImageObservation, source_tag: Tag | N
         decision, reason = Decision.COPY, "not on the target"
     else:
         decision, reason = Decision.REPLACE, f"the tag moved: {_brief(fact.digest)} to {_brief(wanted)}"
-        problem = _forbidden(policy, source_tag, fact.tag)
+        problem = why_not_moved(policy, source_tag, fact.tag)
         if problem is not None:
             decision, reason = Decision.REFUSE, f"{problem.message}; {reason}"
     return TagPlan(
@@ -57,7 +57,7 @@ def _plan_tag(policy: Policy, observation: ImageObservation, source_tag: Tag | N
     )
 
 
-def _forbidden(policy: Policy, source_tag: Tag | None, target_tag: Tag) -> Problem | None:
+def why_not_moved(policy: Policy, source_tag: Tag | None, target_tag: Tag) -> Problem | None:
     """Say what forbids to move a tag that exists on the target; a pattern may mean either of its two names."""
     names = [target_tag] if source_tag is None else [source_tag, target_tag]
     for pattern in policy.immutable_tags:

@@ -101,7 +101,7 @@ class RuleReport:
     """One rule's part of a run.
 
     ``listed`` counts the source's tags, ``filtered`` those that no filter took. ``problems`` are the rule's own
-    (a listing that failed), ``warnings`` what its owner should look at.
+    (a listing that failed), ``warnings`` what its owner should look at. ``by_hand``: the rule stands in no file.
     """
 
     rule: str
@@ -110,6 +110,12 @@ class RuleReport:
     results: tuple[UnitResult, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    by_hand: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the rule is called where it is spoken of: by its name, or by that of the command."""
+        return self.rule if self.by_hand else f"rule {self.rule}"
 
     def count(self, outcome: Outcome) -> int:
         """Return how many images (tags on targets) ended like this."""

@@ -154,11 +154,18 @@ class RepositoryWriter(Protocol):
         """
         ...
 
-    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+    async def put_manifest(
+        self, manifest: AnyManifest, tag: Tag | None = None, *, absent: frozenset[Digest] = frozenset()
+    ) -> None:
         """Put a manifest's bytes, by digest, or by ``tag``; keeps the fallback tag of its subject in step.
 
+        Args:
+            manifest: what to put.
+            tag: its name; None for none.
+            absent: children that are left out on purpose. A registry judges by itself whether it does without them.
+
         Raises:
-            MissingContentError: the registry lacks a blob or child of this manifest.
+            MissingContentError: the registry lacks a blob or child of this manifest, and wants it.
         """
         ...
 

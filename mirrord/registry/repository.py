@@ -124,7 +124,13 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         """See `mirrord.registry.uploads.put_blob`."""
         await put_blob(self._http, self._path, blob, body, self._handle.uploads)
 
-    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+    async def put_manifest(
+        self,
+        manifest: AnyManifest,
+        tag: Tag | None = None,
+        *,
+        absent: frozenset[Digest] = frozenset(),  # noqa: ARG002 - the API has no way to say so
+    ) -> None:
         """See `mirrord.registry.manifests.put_manifest`; keeps the fallback tag where the registry needs it.
 
         The answer's OCI-Subject is not believed: ECR sent it before it had the API.

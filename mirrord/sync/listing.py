@@ -31,6 +31,11 @@ class Listings:
         """Return the listing of a repository, if it was listed in this run."""
         return self._known.get(location)
 
+    def forget(self, location: Location) -> None:
+        """Forget the listing of a repository that was written to, also one that is under way."""
+        self._known.pop(location, None)
+        self._locks.pop(location, None)
+
     async def all_tags(self, reader: RepositoryReader) -> TagIndex:
         """Return the complete listing of a repository.
 
@@ -38,12 +43,16 @@ class Listings:
             RegistryError: it could not be listed to its end; a part of a listing is never returned.
         """
         location = reader.location
-        async with self._locks.setdefault(location, anyio.Lock()):
-            if location not in self._known:
-                entries: dict[Tag, TagEntry] = {}
-                skipped = 0
-                async for page in reader.list_tags():
-                    entries |= {entry.tag: entry for entry in page.entries}
-                    skipped += page.skipped
-                self._known[location] = TagIndex(entries=entries, skipped=skipped)
-            return self._known[location]
+        lock = self._locks.setdefault(location, anyio.Lock())
+        async with lock:
+            if (known := self._known.get(location)) is not None:
+                return known
+            entries: dict[Tag, TagEntry] = {}
+            skipped = 0
+            async for page in reader.list_tags():
+                entries |= {entry.tag: entry for entry in page.entries}
+                skipped += page.skipped
+            index = TagIndex(entries=entries, skipped=skipped)
+            if self._locks.get(location) is lock:  # else it was forgotten while it was under way
+                self._known[location] = index
+            return index

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mirrord.errors import MirrordError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Location, Tag
+from mirrord.oci.reference import LayoutDirectory, Location, Tag
 from mirrord.planning.observation import ImageObservation, TagObservation, TargetFact
 from mirrord.planning.report import Outcome, Problem, UnitResult
 from mirrord.planning.rule import Rule
@@ -113,14 +113,22 @@ class _Watcher:
             )
             self._settle(tag, Outcome.SKIPPED, reason)
         elif head is None:
-            name = f"{self._choice.source}{'@' if isinstance(ref, Digest) else ':'}{ref}"
-            problem = Problem(
-                code="NOT_FOUND",
-                message=f"{name} does not exist, or the credential for {self._choice.source.host} may not see it",
-                remedy=f'check the name in rule "{self._rule.name}", and the credential with `mirrord auth check`',
-            )
+            problem = self._not_found(ref)
             self._settle(tag, Outcome.FAILED, str(problem), problem)
         return head
+
+    def _not_found(self, ref: Tag | Digest) -> Problem:
+        source = self._choice.source
+        message = f"{source}{'@' if isinstance(ref, Digest) else ':'}{ref} does not exist"
+        if isinstance(source, LayoutDirectory):
+            remedy = f"check the name; `mirrord tags {source}` shows what is there"
+        elif self._rule.by_hand:
+            message = f"{message}, or the credential for {source.host} may not see it"
+            remedy = "check the name; for a private repository log in with docker, or name a configuration with -c"
+        else:
+            message = f"{message}, or the credential for {source.host} may not see it"
+            remedy = f'check the name in rule "{self._rule.name}", and the credential with `mirrord auth check`'
+        return Problem(code="NOT_FOUND", message=message, remedy=remedy)
 
     async def image(self, root: Descriptor, tags: Sequence[Tag | None]) -> Observed | None:
         """Return the facts about one source digest; settles its tags where the source cannot tell them."""

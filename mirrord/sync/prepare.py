@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mirrord.errors import MirrordError
 from mirrord.oci.reference import Location
 from mirrord.planning.plan import Decision, ImagePlan, TagPlan, TargetPlan
+from mirrord.planning.planner import why_not_moved
+from mirrord.planning.report import Problem
 from mirrord.planning.rule import Rule
 from mirrord.sync.context import Context
 from mirrord.sync.late import is_missing
@@ -40,7 +43,7 @@ class Planned:
 
 
 async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
-    """Return the job for plans with the same key, or None if a closer look finds nothing to do.
+    """Return the job for plans with the same key, or None if a closer look finds nothing to do or to tell.
 
     Raises:
         MirrordError: the source could not tell all of the image's content.
@@ -67,9 +70,35 @@ async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
     orders += [order for planned in group for order in await _late_orders(context, planned, attachments)]
     if not orders:
         return None
+    problems = [await _why_blocked(context, order, attachments) for order in orders]
     return CopyJob(
-        source=first.plan.source, root=first.plan.root, graph=graph, attachments=attachments, orders=tuple(orders)
+        source=first.plan.source,
+        root=first.plan.root,
+        graph=graph,
+        attachments=attachments,
+        orders=tuple(order for order, problem in zip(orders, problems, strict=True) if problem is None),
+        blocked=tuple((order, problem) for order, problem in zip(orders, problems, strict=True) if problem is not None),
     )
+
+
+async def _why_blocked(context: Context, order: Order, attachments: Sequence[Attachment]) -> Problem | None:
+    """Say what keeps a target from getting an image: a tag of an attachment that would have to move and must not.
+
+    Cosign's tags move when an image is signed once more. A look that fails blocks nothing: the copy looks again.
+    """
+    writer = context.gateway.writer(order.target.target)
+    for attachment in attachments:
+        tag = attachment.tag
+        problem = why_not_moved(order.policy, tag, tag) if tag is not None else None
+        if tag is None or problem is None:
+            continue
+        try:
+            head = await writer.head(tag)
+        except MirrordError:
+            continue
+        if head is not None and head.digest != attachment.graph.root.descriptor.digest:
+            return problem
+    return None
 
 
 async def _late_orders(context: Context, planned: Planned, attachments: Sequence[Attachment]) -> list[Order]:

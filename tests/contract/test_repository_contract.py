@@ -199,6 +199,30 @@ async def test_index_is_refused_while_a_child_is_missing(
     assert await repository.writer.head(Tag("latest")) is None
 
 
+async def test_index_is_taken_without_children_that_are_left_out_on_purpose_where_that_can_be(
+    repository: OpenedRepository, implementation: Implementation
+) -> None:
+    """A registry judges by itself; a layout is told, and takes no index that lacks another child."""
+    here, left_out, missing = build_image("here"), build_image("left out"), build_image("missing")
+    await write_image(repository.writer, here)
+    sparse = build_index(here.manifest, left_out.manifest)
+    incomplete = build_index(here.manifest, left_out.manifest, missing.manifest)
+    absent = frozenset({left_out.digest})
+
+    if not implementation.takes_sparse_indexes:
+        with pytest.raises(MissingContentError):
+            await repository.writer.put_manifest(sparse, Tag("latest"), absent=absent)
+        return
+    await repository.writer.put_manifest(sparse, Tag("latest"), absent=absent)
+    with pytest.raises(MissingContentError):
+        await repository.writer.put_manifest(incomplete, Tag("next"), absent=absent)
+
+    assert await repository.reader.head(Tag("latest")) == sparse.descriptor
+    assert (await repository.reader.manifest(here.digest)).raw == here.manifest.raw
+    assert await repository.reader.head(left_out.digest) is None
+    assert await repository.writer.head(Tag("next")) is None
+
+
 @pytest.mark.covers("C22")
 async def test_putting_the_same_again_changes_nothing(repository: OpenedRepository) -> None:
     image = build_image()

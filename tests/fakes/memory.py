@@ -364,13 +364,15 @@ class MemoryRepository(RepositoryReader, RepositoryWriter):
         self._held.blobs[blob.digest] = content
         self._memory.changed(Operation("blob", self._location, str(blob.digest)))
 
-    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+    async def put_manifest(
+        self, manifest: AnyManifest, tag: Tag | None = None, *, absent: frozenset[Digest] = frozenset()
+    ) -> None:
         """Take a manifest; a host that checks content refuses one that is not complete."""
         digest = manifest.descriptor.digest
         await self._ask("put_manifest", str(tag or digest), str(digest))
         if self._host.checks_content:
-            absent = self._memory.absent if self._host.takes_sparse else ()
-            missing = self._held.missing(manifest, absent)
+            spared = self._memory.absent if self._host.takes_sparse else ()  # what ``absent`` says is not sent
+            missing = self._held.missing(manifest, spared)
             if missing:
                 raise MissingContentError(f"{self._location} lacks {missing[0]}")
         self._held.manifests[digest] = manifest

@@ -24,7 +24,8 @@ from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RepositoryReader, Slots
 from mirrord.sync.context import Context
 from mirrord.sync.estimating import Forecast, forecast
-from mirrord.sync.run import RuleRun, Run
+from mirrord.sync.rulerun import RuleRun
+from mirrord.sync.run import Run
 from mirrord.transfer.blob import BlobMover
 from mirrord.transfer.executor import Executor
 from mirrord.transfer.window import Windows

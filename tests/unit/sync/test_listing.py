@@ -103,3 +103,33 @@ async def test_listings_hold_a_tag_that_pages_repeat_once_as_told_last() -> None
     index = await Listings().all_tags(memory.reader(SOURCE))
 
     assert index == TagIndex(entries={one: TagEntry(tag=one, digest=digest), two: TagEntry(tag=two)}, skipped=3)
+
+
+async def test_repository_is_listed_again_once_it_was_written_to(scene: Scene) -> None:
+    """The listing from before is not known any more."""
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+    await listings.all_tags(reader)
+
+    listings.forget(SOURCE)
+    scene.memory.add(SOURCE, make_image("new"), "2.0")
+
+    assert listings.known(SOURCE) is None
+    assert Tag("2.0") in (await listings.all_tags(reader)).entries
+
+
+async def test_listing_that_was_under_way_while_the_repository_was_written_to_is_not_remembered(scene: Scene) -> None:
+    """Who lists later neither waits for it nor gets it."""
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+    held = scene.memory.hold("list_tags", nth=2, times=1)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(listings.all_tags, reader)
+        await held.reached.wait()
+        listings.forget(SOURCE)
+        scene.memory.add(SOURCE, make_image("new"), "2.0")
+        with anyio.fail_after(5):
+            index = await listings.all_tags(reader)
+        assert Tag("2.0") in index.entries
+        held.open()
+
+    assert listings.known(SOURCE) == index
