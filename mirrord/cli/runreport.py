@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from mirrord.cli.names import listing_text, result_name, source_name, target_name
+from mirrord.cli.quotas import spent_lines
 from mirrord.cli.runjson import in_order
 from mirrord.cli.units import count_text, size_text, time_text
 from mirrord.planning.report import Outcome, Problem, RuleReport, RunReport, UnitResult
@@ -36,7 +37,7 @@ def run_lines(report: RunReport) -> list[Text]:
         left = sum(len(result.tags) for rule in report.rules for result in rule.results if is_unattempted(result))
         note = f": {count_text(left, 'image')} not attempted or not finished" if left else ""
         lines.append(Text.assemble(("interrupted", "bold yellow"), note))
-    return [*lines, *_sum_lines(report)]
+    return [*lines, *_sum_lines(report), *spent_lines(report.traffic)]
 
 
 def rule_lines(rules: Sequence[RuleReport]) -> list[Text]:

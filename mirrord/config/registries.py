@@ -9,7 +9,6 @@ from pydantic_core import PydanticCustomError
 
 from mirrord.config.finding import Finding
 from mirrord.config.interpolation import interpolate
-from mirrord.config.pending import pending_of_registry
 from mirrord.config.policies import read_policy
 from mirrord.config.registry_models import CreateRepositoriesSection, RegistrySection, SecretSection, TlsSection
 from mirrord.config.secrets import exposure_of
@@ -46,7 +45,6 @@ def normalise_hosts(
 def check_registry(host: str, key: str, section: RegistrySection, directory: str) -> Iterator[Finding]:
     """Yield what is wrong or risky in one registry's settings."""
     path = ("registries", key)
-    yield from pending_of_registry(path, section)
     if (section.username is None) != (section.password is None):
         has, lacks = ("username", "password") if section.password is None else ("password", "username")
         yield Finding((*path, has), "CONFIG_CONFLICT", f"{has} needs {lacks} beside it")

@@ -123,13 +123,37 @@ class RuleReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullQuota:
+    """What a registry said last of its quota of pulls, by which it counts manifests that are fetched.
+
+    ``limit`` pulls in each window of ``window_s`` seconds, both None where it does not say; ``remaining`` of them were
+    left, of which ``reserve`` are never spent.
+    """
+
+    remaining: int
+    limit: int | None = None
+    window_s: int | None = None
+    reserve: int = 0
+
+    @property
+    def free(self) -> int:
+        """How many may still be spent."""
+        return max(0, self.remaining - self.reserve)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReport:
-    """What a run cost: requests and bytes, by registry host, and how many requests were retries."""
+    """What a run cost: requests and bytes, by registry host, and how many requests were retries.
+
+    ``pulls`` counts the manifests fetched from registries that count them too, and ``quotas`` is what these said last.
+    """
 
     requests: dict[str, int] = field(default_factory=dict)
     bytes_read: dict[str, int] = field(default_factory=dict)
     bytes_written: dict[str, int] = field(default_factory=dict)
     retries: int = 0
+    pulls: dict[str, int] = field(default_factory=dict)
+    quotas: dict[str, PullQuota] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +183,14 @@ def summarise(results: Iterable[UnitResult]) -> BlobTally:
     for result in results:
         total += result.blobs
     return total
+
+
+def window_text(seconds: int) -> str:
+    """Return the length of a quota's window: ``6 h``, ``90 min`` or ``45 s``."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:,} {unit}"
+    return f"{seconds:,} s"
 
 
 def exit_code(rules: Sequence[RuleReport]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,18 @@ class RepositoryReader(Protocol):
     def listing(self) -> ListingTraits:
         """What a tag listing of this repository costs and tells."""
         ...
+
+    @property
+    def metered(self) -> bool:
+        """Whether every manifest that is fetched counts against a quota."""
+        return False
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Hold what lets one image's manifests be fetched before the next one's, where pulls are few.
+
+        What is left of a quota is so spent on whole images. Elsewhere there is nothing to wait for.
+        """
+        return nullcontext()
 
     @property
     def has_referrers_api(self) -> bool | None:

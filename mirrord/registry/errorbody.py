@@ -14,6 +14,7 @@ from mirrord.errors import (
     MissingContentError,
     NotFoundError,
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     RegistryError,
     UnauthorizedError,
@@ -21,9 +22,11 @@ from mirrord.errors import (
     UnsupportedError,
 )
 from mirrord.registry.errortext import ErrorBody, read_error_body
+from mirrord.registry.quota import read_quota
 from mirrord.registry.retry import RETRYABLE_STATUS, retry_after_s
 
 _RATE_LIMIT: Final = re.compile(r"rate[ _-]?limit|toomanyrequests|too many requests|throttl|retry-after", re.IGNORECASE)
+_PULL_LIMIT: Final = re.compile(r"pull rate limit|docker\.com/increase-rate-limit", re.IGNORECASE)
 _EXPIRED: Final = re.compile(r"token has expired|token is expired|expired token", re.IGNORECASE)
 _IMMUTABLE: Final = re.compile(
     r"immutab|cannot be overwritten|can(?:'|no)t be overwritten|not allowed to overwrite|already exists"
@@ -64,6 +67,8 @@ class _Answer:
     what: str
     body: ErrorBody
     wait_s: float | None
+    pulls_left: int | None = None
+    lacks_scope: bool = False
 
     @property
     def puts_manifest(self) -> bool:
@@ -129,6 +134,8 @@ def error_from_response(
         what=what,
         body=read,
         wait_s=retry_after_s(headers, read.text[:4096], now),
+        pulls_left=read_quota(headers).remaining,
+        lacks_scope="insufficient_scope" in f"{_header(headers, 'www-authenticate')}{read.text}",
     )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE_STATUS:
         return _server_error(answer)
@@ -138,6 +145,11 @@ def error_from_response(
 
 
 def _server_error(answer: _Answer) -> RegistryError:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS and _is_quota_spent(answer):
+        # Where the registry says when there will be more, trying again then helps; else the window is hours long.
+        return answer.error(
+            QuotaExhaustedError, means="the quota of pulls is used up", retryable=answer.wait_s is not None
+        )
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return answer.error(RateLimitedError)
     if answer.status == HTTPStatus.INSUFFICIENT_STORAGE or answer.body.storage_full:
@@ -232,6 +244,17 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911, C901 - on
             )
 
 
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return " ".join(value for found, value in headers.items() if found.lower() == name)
+
+
+def _is_quota_spent(answer: _Answer) -> bool:
+    """Tell a quota of pulls that is used up from a limit on requests, which a pause helps against (trap 26)."""
+    if answer.method not in ("GET", "HEAD") or _MANIFEST_PATH.search(answer.path) is None:
+        return False
+    return answer.pulls_left == 0 or _PULL_LIMIT.search(answer.body.text) is not None
+
+
 def _is_missing_content(answer: _Answer) -> bool:
     return (
         answer.puts_manifest and answer.status in _MISSING_STATUS and not _MISSING_CODES.isdisjoint(answer.body.codes)
@@ -257,8 +280,9 @@ def _is_immutable_tag(answer: _Answer) -> bool:
 
 
 def _unauthorized(answer: _Answer) -> RegistryError:
-    if "insufficient_scope" in answer.body.text:
-        return answer.error(UnauthorizedError, means="the credential has no right to this")
+    if answer.lacks_scope:
+        # Docker Hub says so of what does not exist too: it gives tokens for everything.
+        return answer.error(UnauthorizedError, means="the credential has no right to this, or there is no such thing")
     return answer.error(UnauthorizedError)
 
 

@@ -15,6 +15,7 @@ from mirrord import __version__
 from mirrord.errors import (
     AddressRefusedError,
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     UnauthorizedError,
     UnavailableError,
@@ -170,8 +171,8 @@ class Exchange:
             what=call.what,
             now=self._clock.now(),
         )
-        if isinstance(error, RateLimitedError):
-            self._note_pause(error)
+        if isinstance(error, RateLimitedError) and not isinstance(error, QuotaExhaustedError):
+            self._note_pause(error)  # a quota of pulls leaves everything else free
         raise error
 
     def _note_pause(self, error: RateLimitedError) -> None:

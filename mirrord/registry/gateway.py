@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from mirrord.errors import RegistryError, UnsupportedError
@@ -20,6 +20,7 @@ from mirrord.registry.doors import Doors, Resolver, system_resolver
 from mirrord.registry.exchange import Exchange
 from mirrord.registry.guard import guarded_socket_factory
 from mirrord.registry.http import RegistryHttp
+from mirrord.registry.metering import Metering
 from mirrord.registry.mirrors import MirroredReader
 from mirrord.registry.origin import Origin, RegistryTrust
 from mirrord.registry.providers.base import Provider
@@ -143,7 +144,10 @@ class HttpGateway:
             drop_credential=lambda: around.credentials.forget(host),
         )
         doors = self._doors(host, settings, provider)
-        http = self._client(host, doors, throttle, authorizer, is_expired=provider.is_expired)
+        metering = None
+        if provider.abilities.metered or settings.quota_reserve:
+            metering = self._meter(host, settings, credential)
+        http = self._client(host, doors, throttle, authorizer, is_expired=provider.is_expired, metering=metering)
         api = Api(
             host=host,
             http=http,
@@ -162,6 +166,21 @@ class HttpGateway:
             uploads=UploadHabits.of(provider),
             referrers=ReferrersHabits(provider.abilities.referrers_api),
             events=around.events,
+        )
+
+    def _meter(
+        self, host: str, settings: RegistrySettings, credential: Callable[[], Awaitable[Credential | None]]
+    ) -> Metering:
+        async def identity() -> str:
+            found = await credential()
+            return found.key if found is not None else ""
+
+        return Metering(
+            host=host,
+            reserve=settings.quota_reserve,
+            identity=identity,
+            clock=self._around.clock,
+            events=self._around.events,
         )
 
     def _open_api(self, settings: RegistrySettings, base: str, authorization: Authorization) -> RegistryHttp:
@@ -183,6 +202,7 @@ class HttpGateway:
         *,
         greets: bool = True,
         is_expired: Callable[[RegistryError], bool] = lambda _error: False,
+        metering: Metering | None = None,
     ) -> RegistryHttp:
         around = self._around
         exchange = Exchange(
@@ -205,6 +225,7 @@ class HttpGateway:
             jitter=around.jitter,
             greets=greets,
             is_expired=is_expired,
+            metering=metering,
         )
 
     def _doors(self, host: str, settings: RegistrySettings, provider: Provider) -> Doors:

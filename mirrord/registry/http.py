@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
@@ -16,6 +17,7 @@ import httpx2
 
 from mirrord.errors import (
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     RegistryError,
     UnavailableError,
@@ -26,6 +28,7 @@ from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.body import STALL_S, UploadBody
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange, close, discard
+from mirrord.registry.metering import Metering
 from mirrord.registry.origin import Door, Verdict
 from mirrord.registry.retry import RETRYABLE_STATUS, Backoff, RetryBudget
 from mirrord.registry.throttle import Throttle
@@ -34,10 +37,13 @@ from mirrord.registry.tokens import TokenAnswer
 TRIES = 4
 RATE_LIMIT_TRIES = 8
 UNREACHABLE_FOR_S = 15.0
+QUOTA_TRIES = 3
+"""How often a pull is tried that the registry refuses although it said that there are some left."""
 
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TELLS_QUOTA = frozenset({200, 400, 401, 403, 404, 405})
 _GREETED = frozenset(range(200, 500)) - RETRYABLE_STATUS
 
 
@@ -57,12 +63,14 @@ class RegistryHttp:
         jitter: random.Random,
         greets: bool = True,
         is_expired: Callable[[RegistryError], bool] = lambda _error: False,
+        metering: Metering | None = None,
     ) -> None:
         """Put the parts together; no request is made.
 
         With ``greets`` the first one is a ping of ``/v2/``. ``is_expired`` tells refusals after which a fresh
-        credential may work.
+        credential may work. ``metering`` is there where the registry counts pulls.
         """
+        self.metering = metering
         self.host = host
         self.throttle = throttle
         self.authorizer = authorizer
@@ -88,6 +96,10 @@ class RegistryHttp:
             RegistryError: the narrowest class that fits; no retry helped, or none could.
         """
         await self._greet()
+        metering = self.metering
+        if metering is not None and call.metered and call.method == "GET":
+            assert not held  # a pull may have to wait for the quota, and nothing may be held meanwhile
+            return await self._retrying(lambda: self._pull(metering, call))
         return await self._retrying(lambda: self._attempt(call, held=held))
 
     @asynccontextmanager
@@ -261,6 +273,32 @@ class RegistryHttp:
         """Close all connections."""
         await self._exchange.doors.aclose()
 
+    async def _pull(self, metering: Metering, call: Call) -> Answer:
+        """Make one attempt at a call that counts, when the quota allows it; a refused one waits for its turn anew."""
+
+        async def ask() -> None:
+            """Look the manifest up, which is free and tells what is left."""
+            look = replace(call, method="HEAD", ok=_TELLS_QUOTA)
+            try:
+                await self._retrying(lambda: self._attempt(look, held=False))
+            except QuotaExhaustedError as exc:
+                await metering.exhausted(exc.retry_after_s)
+            except RegistryError as exc:
+                exc.retryable = False  # it had its tries: retries must not multiply
+                raise
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with metering.pull(ask):
+                    return await self._attempt(call, held=False)
+            except QuotaExhaustedError as exc:
+                if exc.status is None or tries >= QUOTA_TRIES:
+                    exc.retryable = False
+                    raise
+                await metering.exhausted(exc.retry_after_s)
+
     async def _attempt(self, call: Call, *, held: bool) -> Answer:
         await self.throttle.resumed()
         if held:
@@ -305,6 +343,8 @@ class RegistryHttp:
         The caller closes the answer that is returned.
         """
         ruling = await self._exchange.judge(call, call.target, call.door)
+        metering = self.metering if call.metered else None
+        asked_tick = metering.tick() if metering is not None else 0
         reauthorised = False
         hops = 0
         while True:
@@ -324,6 +364,8 @@ class RegistryHttp:
                 location = self._exchange.location(call, response, ruling.url)
                 ruling = await self._exchange.judge(call, location, Door.REDIRECT)
             else:
+                if metering is not None:
+                    await metering.hear(call.method, status, response.headers, asked_tick)
                 return response
 
     async def _reauthorise(self, call: Call, response: httpx2.Response) -> None:

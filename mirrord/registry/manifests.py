@@ -49,6 +49,7 @@ async def head_manifest(
         scopes=scopes.pull(path),
         headers=_ACCEPT,
         ok=_HEAD_OK,
+        metered=True,
     )
     answer = await http.request(call)
     if answer.status == 404:  # noqa: PLR2004 - Not Found
@@ -74,11 +75,20 @@ async def _descriptor(http: RegistryHttp, path: str, ref: Tag | Digest) -> Descr
 async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyManifest:
     """Return a manifest, its bytes checked against the digest asked for, or against the answer's digest header.
 
+    Where fetching counts against a quota, one that was fetched before by digest is not fetched again.
+
     Raises:
         NotFoundError: there is none.
         ContentMismatchError: the bytes have another digest.
         InvalidManifestError: the bytes are no manifest that mirrord copies.
+        QuotaExhaustedError: the quota of pulls is used up, or what is left is reserved.
     """
+    if http.metering is not None and isinstance(ref, Digest):
+        return await http.metering.manifests.get(path, ref, lambda: _fetch_manifest(http, path, ref))
+    return await _fetch_manifest(http, path, ref)
+
+
+async def _fetch_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyManifest:
     name = f"{http.host}/{path}{_separator(ref)}{ref}"
     call = Call(
         method="GET",
@@ -88,6 +98,7 @@ async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyM
         headers=_ACCEPT,
         limit=MAX_MANIFEST_SIZE,
         too_large_code="MANIFEST_TOO_LARGE",
+        metered=True,
     )
     answer = await http.request(call)
     if isinstance(ref, Digest):

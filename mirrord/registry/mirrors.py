@@ -38,6 +38,15 @@ class MirroredReader(RepositoryReader):
         return self._origin.listing
 
     @property
+    def metered(self) -> bool:
+        """The registry's own: what a mirror lacks is fetched there."""
+        return self._origin.metered
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Take turns at the registry itself."""
+        return self._origin.turn()
+
+    @property
     def has_referrers_api(self) -> bool | None:
         """The registry's own."""
         return self._origin.has_referrers_api

@@ -27,7 +27,7 @@ from mirrord.registry.call import Answer, Call
 from mirrord.registry.errortext import read_error_body
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.links import next_link
-from mirrord.registry.manifests import get_manifest, put_manifest
+from mirrord.registry.manifests import get_manifest, head_manifest, put_manifest
 from mirrord.registry.tags import list_tags
 
 MAX_REFERRERS = 1_000
@@ -211,7 +211,13 @@ async def _fallback_index(
     """Return the index under the fallback tag, None where there is no such tag, or what else is there."""
     tag = fallback_tag(subject)
     try:
-        manifest = await get_manifest(http, path, tag)
+        if http.metering is None:
+            manifest = await get_manifest(http, path, tag)
+        else:  # a look is free, fetching is not
+            head = await head_manifest(http, path, tag)
+            if head is None:
+                return None
+            manifest = await get_manifest(http, path, head.digest)
     except NotFoundError:
         return None
     except InvalidManifestError as exc:

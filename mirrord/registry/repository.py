@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
 from mirrord.errors import RegistryError
@@ -55,6 +55,15 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
     def listing(self) -> ListingTraits:
         """What the provider says of its listings."""
         return self._handle.provider.listing
+
+    @property
+    def metered(self) -> bool:
+        """Whether the registry counts manifests that are fetched."""
+        return self._http.metering is not None
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """See `mirrord.registry.metering.Metering.turn`."""
+        return self._http.metering.turn() if self._http.metering is not None else nullcontext()
 
     @property
     def has_referrers_api(self) -> bool | None:
@@ -132,4 +141,6 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
 
     async def delete(self, ref: Tag | Digest) -> None:
         """See `mirrord.registry.providers.service.RegistryService.delete`."""
+        if self._http.metering is not None:
+            self._http.metering.manifests.forget(self._path)
         await self._handle.service.delete(self._path, ref)

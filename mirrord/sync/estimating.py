@@ -92,7 +92,8 @@ class _Forecaster:
 
     async def _prepare(self, group: Sequence[Planned]) -> CopyJob | None:
         try:
-            job = await prepare(self._context, group)
+            async with self._context.gateway.reader(group[0].plan.source).turn():
+                job = await prepare(self._context, group)
         except Exception as exc:  # noqa: BLE001 - the same boundary as in a run: one image's failure is its own
             self._run.fail(group, exc)
             return None
@@ -125,6 +126,7 @@ class _Forecaster:
 
     def _count(self, job: CopyJob, held: Collection[tuple[Location, Digest]]) -> None:
         estimates: dict[Location, Estimate] = {}
+        metered = self._context.gateway.reader(job.source).metered
         for graph, targets in _parts(job):
             plan = ImagePlan(
                 rule=job.orders[0].rule,
@@ -134,7 +136,7 @@ class _Forecaster:
                 targets=tuple(targets),
             )
             fetch = any(order.policy.foreign_layers is ForeignLayers.FETCH for order in job.orders)
-            counted = self._estimator.add(plan, graph, held, fetch_foreign=fetch)
+            counted = self._estimator.add(plan, graph, held, fetch_foreign=fetch, metered=metered)
             _merge(estimates, counted)
         for order in job.orders:
             if order.serves_root:

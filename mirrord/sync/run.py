@@ -193,7 +193,8 @@ class Run:
             self.fail(group, exc)
 
     async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
-        job = await prepare(self._context, group)
+        async with self._context.gateway.reader(group[0].plan.source).turn():
+            job = await prepare(self._context, group)
         if job is None:
             return
         self.block(job)

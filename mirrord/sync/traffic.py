@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mirrord.planning.report import BlobOutcome, TrafficReport
-from mirrord.ports.events import BlobProgress, BlobSettled, BlobStarted, Event, EventSink, RequestDone, RequestRetried
+from mirrord.planning.report import BlobOutcome, PullQuota, TrafficReport
+from mirrord.ports.events import (
+    BlobProgress,
+    BlobSettled,
+    BlobStarted,
+    Event,
+    EventSink,
+    ManifestPulled,
+    QuotaTold,
+    RequestDone,
+    RequestRetried,
+)
 
 
 class Traffic(EventSink):
@@ -18,6 +28,8 @@ class Traffic(EventSink):
         self._read: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
         self._retries = 0
+        self._pulls: Counter[str] = Counter()
+        self._quotas: dict[str, PullQuota] = {}
         self._sources: dict[int, str] = {}
 
     def emit(self, event: Event) -> None:
@@ -27,6 +39,10 @@ class Traffic(EventSink):
                 self._requests[event.host] += 1
             case RequestRetried():
                 self._retries += 1
+            case ManifestPulled():
+                self._pulls[event.host] += 1
+            case QuotaTold():
+                self._quotas[event.host] = event.quota
             case BlobStarted():
                 self._sources[event.transfer] = event.source.host
             case BlobProgress():
@@ -44,4 +60,6 @@ class Traffic(EventSink):
             bytes_read=dict(self._read),
             bytes_written=dict(self._written),
             retries=self._retries,
+            pulls=dict(self._pulls),
+            quotas=dict(self._quotas),
         )

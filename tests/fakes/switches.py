@@ -20,7 +20,10 @@ from tests.fakes.wire import with_headers
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
-    """The behaviour of one emulated registry. ``host`` and ``storage_url`` are known once it listens."""
+    """The behaviour of one emulated registry. ``host`` and ``storage_url`` are known once it listens.
+
+    ``pulls`` are those that count against the quota now, ``pulled`` is how many were let through in all.
+    """
 
     profile: Profile
     store: Store
@@ -33,6 +36,7 @@ class Switches:
     pulls: list[float] = field(default_factory=list)
     short_chunks: set[str] = field(default_factory=set)
     first_ranges: dict[str, str] = field(default_factory=dict)
+    pulled: int = 0
 
     def before(self, scope: Scope, request: Request, route: Route) -> Answer | None:
         """Return the answer that a switch gives in place of the registry, or None; the scope may be changed."""
@@ -154,9 +158,10 @@ class Switches:
     def _pull(self) -> Refusal | None:
         rate = self.profile.rate
         assert rate.pulls is not None
-        self.pulls = [at for at in self.pulls if at > self.clock.now_s - rate.window_s]
+        self._forget_pulls()
         if len(self.pulls) < rate.pulls:
             self.pulls.append(self.clock.now_s)
+            self.pulled += 1
             return None
         headers = (*rate.refusal.headers, *self._rate_headers())
         if rate.retry_after is not None:
@@ -166,10 +171,14 @@ class Switches:
             status=refusal.status, code=refusal.code, message=refusal.message, headers=headers, body=refusal.body
         )
 
+    def _forget_pulls(self) -> None:
+        self.pulls = [at for at in self.pulls if at > self.clock.now_s - self.profile.rate.window_s]
+
     def _rate_headers(self) -> tuple[tuple[str, str], ...]:
         rate = self.profile.rate
         if rate.pulls is None or not rate.headers:
             return ()
+        self._forget_pulls()
         window = f"w={rate.window_s}"
         left = rate.pulls - len(self.pulls)
         return (("RateLimit-Limit", f"{rate.pulls};{window}"), ("RateLimit-Remaining", f"{left};{window}"))
