@@ -118,12 +118,16 @@ class RuleReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReport:
-    """What a run cost: requests and bytes, by registry host, and how many requests were retries."""
+    """What a run cost: requests and bytes, by registry host, and how many requests were retries.
+
+    ``bulk_differs`` counts, by registry, the tags of which a listing told something else than the registry itself.
+    """
 
     requests: dict[str, int] = field(default_factory=dict)
     bytes_read: dict[str, int] = field(default_factory=dict)
     bytes_written: dict[str, int] = field(default_factory=dict)
     retries: int = 0
+    bulk_differs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

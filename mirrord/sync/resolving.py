@@ -23,6 +23,10 @@ class Resolutions:
         self._known: dict[_Name, Descriptor | None] = {}
         self._asking: dict[_Name, anyio.Event] = {}
 
+    def knows(self, location: Location, ref: Tag | Digest) -> bool:
+        """Say whether the source was asked for ``ref`` in this run."""
+        return (location, ref) in self._known
+
     async def head(self, reader: RepositoryReader, ref: Tag | Digest) -> Descriptor | None:
         """Return what ``ref`` points to at the source of ``reader``, None if there is none of that name.
 

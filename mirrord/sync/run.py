@@ -143,7 +143,7 @@ class Run:
         run.choices.append(choice)
         run.listed += listed * len(run.rule.targets)
         run.filtered += (len(choice.selection.choices) - len(choice.selection.taken)) * len(run.rule.targets)
-        run.warnings += [*choice.warnings, *looks.warnings]
+        run.warnings += [*choice.warnings, *looks.warnings, *self._context.hints.warnings(_places(source, plans))]
         run.planned += plans
         for result in chain(looks.settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
             self._settle(run, result, carried_out=False)
@@ -164,7 +164,8 @@ class Run:
                 for target in planned.plan.targets
                 if not target.changes and any(tag.decision is Decision.UP_TO_DATE for tag in target.tags)
             ]
-            return replace(planned, late=await find_late(rule, reader, served, tags.get(planned.plan.root.digest, [])))
+            theirs = tags.get(planned.plan.root.digest, [])
+            return replace(planned, late=await find_late(self._context, rule, reader, served, theirs))
 
         return await each(plans, look, LOOKS_AT_ONCE) if plans else []
 
@@ -182,8 +183,11 @@ class Run:
 
     async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
         job = await prepare(self._context, group)
+        first = self._by_rule[group[0].rule.name]
+        first.warnings += self._context.hints.warnings(_places(group[0].plan.source, group))
         if job is None:
             return
+        self._context.hints.note_job(job)
         reader = self._context.gateway.reader(job.source)
         writers = {order.target.target: self._context.gateway.writer(order.target.target) for order in job.orders}
         late = {(order.rule, order.target.target) for order in job.orders if order.serves_root}
@@ -243,6 +247,11 @@ def withdraw(run: RuleRun, late: UnitResult) -> None:
             left = tuple(pair for pair in result.tags if pair not in late.tags)
             run.results[index] = replace(result, tags=left)
     run.results[:] = [result for result in run.results if result.tags]
+
+
+def _places(source: Location, plans: Sequence[Planned]) -> list[Location]:
+    """Return the source and all targets of plans."""
+    return [source, *(target.target for planned in plans for target in planned.plan.targets)]
 
 
 def _by_reason(tags: Sequence[TagPlan], decision: Decision) -> dict[str, list[TagPlan]]:

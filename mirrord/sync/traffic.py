@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 from mirrord.planning.report import BlobOutcome, TrafficReport
-from mirrord.ports.events import BlobProgress, BlobSettled, BlobStarted, Event, EventSink, RequestDone, RequestRetried
+from mirrord.ports.events import (
+    BlobProgress,
+    BlobSettled,
+    BlobStarted,
+    Event,
+    EventSink,
+    Noted,
+    RequestDone,
+    RequestRetried,
+)
+from mirrord.sync.hints import BULK_DIFFERS
 
 
 class Traffic(EventSink):
@@ -17,6 +27,7 @@ class Traffic(EventSink):
         self._requests: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
+        self._differs: Counter[str] = Counter()
         self._retries = 0
         self._sources: dict[int, str] = {}
 
@@ -33,6 +44,8 @@ class Traffic(EventSink):
                 self._read[self._sources[event.transfer]] += event.read
             case BlobSettled() if event.outcome is BlobOutcome.UPLOADED:
                 self._written[event.target.host] += event.size
+            case Noted() if event.what == BULK_DIFFERS:
+                self._differs[event.host] += 1
             case _:
                 pass
         self._then.emit(event)
@@ -44,4 +57,5 @@ class Traffic(EventSink):
             bytes_read=dict(self._read),
             bytes_written=dict(self._written),
             retries=self._retries,
+            bulk_differs=dict(self._differs),
         )

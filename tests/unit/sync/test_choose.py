@@ -105,29 +105,27 @@ async def test_choose_lists_where_patterns_need_it(scene: Scene, selector: TagSe
     assert scene.memory.count("head") == 0
 
 
-async def test_choose_lists_where_that_is_cheaper_than_asking_one_by_one() -> None:
+async def test_choose_lists_where_that_is_cheaper_than_asking_one_by_one(scene: Scene) -> None:
     tags = [f"1.{number}" for number in range(9)]
-    scene = Scene(memory=PagedMemory(TagPage(entries=tuple(TagEntry(tag=Tag(tag)) for tag in tags))))
-    known = scene.memory.hosts[SOURCE.host]
-    known.listing = replace(known.listing, page_size=1000, has_digests=True)
+    add(scene, *tags, "other")
+    scene.memory.tell_in_bulk(SOURCE.host, page_size=1000)
 
     choice = await choose(scene, make_rule(tags=only(*tags)))
 
     assert names(choice) == tags
-    assert scene.memory.count("list_tags") == 1
+    assert [operation.verb for operation in scene.memory.log] == ["bulk_tags"]
 
 
 async def test_choose_uses_what_another_rule_of_the_run_listed(scene: Scene) -> None:
-    scene.memory.hosts[SOURCE.host].listing = replace(scene.memory.hosts[SOURCE.host].listing, has_digests=True)
+    scene.memory.tell_in_bulk(SOURCE.host)
     add(scene, "1.0", "2.0")
     context = scene.context()
     await choose_tags(context, make_rule(), SOURCE)
-    listed = scene.memory.count("list_tags")
 
     choice = await choose_tags(context, make_rule(tags=only("1.0", "2.0")), SOURCE)
 
     assert names(choice) == ["1.0", "2.0"]
-    assert scene.memory.count("list_tags") == listed
+    assert scene.memory.count("bulk_tags") == 1
 
 
 async def test_choose_keeps_a_demanded_tag_that_the_listing_lacks(scene: Scene) -> None:

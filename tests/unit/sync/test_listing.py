@@ -22,7 +22,7 @@ def scene() -> Scene:
 
 
 async def test_listings_return_every_tag_of_every_page(scene: Scene) -> None:
-    index = await Listings().all_tags(scene.memory.reader(SOURCE))
+    index = await Listings().complete(scene.memory.reader(SOURCE))
 
     assert sorted(index.entries) == [Tag(f"1.{number}") for number in range(7)]
     assert scene.memory.count("list_tags") == 3
@@ -33,8 +33,8 @@ async def test_listings_ask_once_a_run(scene: Scene) -> None:
 
     async with anyio.create_task_group() as group:
         for _ in range(5):
-            group.start_soon(listings.all_tags, scene.memory.reader(SOURCE))
-    await listings.all_tags(scene.memory.reader(SOURCE))
+            group.start_soon(listings.complete, scene.memory.reader(SOURCE))
+    await listings.complete(scene.memory.reader(SOURCE))
 
     assert scene.memory.count("list_tags") == 3
 
@@ -44,10 +44,10 @@ async def test_listings_list_repositories_side_by_side(scene: Scene) -> None:
     listings, held = Listings(), scene.memory.hold("list_tags", at=SOURCE)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(listings.all_tags, scene.memory.reader(SOURCE))
+        group.start_soon(listings.complete, scene.memory.reader(SOURCE))
         await held.reached.wait()
         with anyio.fail_after(5):
-            index = await listings.all_tags(scene.memory.reader(A))
+            index = await listings.complete(scene.memory.reader(A))
         held.open()
 
     assert list(index.entries) == [Tag("1.0")]
@@ -57,7 +57,7 @@ async def test_listings_know_what_was_listed(scene: Scene) -> None:
     listings = Listings()
     before = listings.known(SOURCE)
 
-    index = await listings.all_tags(scene.memory.reader(SOURCE))
+    index = await listings.complete(scene.memory.reader(SOURCE))
 
     assert before is None
     assert listings.known(SOURCE) is index
@@ -70,7 +70,7 @@ async def test_listings_never_return_a_part(scene: Scene) -> None:
     listings = Listings()
 
     with pytest.raises(ListingIncompleteError):
-        await listings.all_tags(scene.memory.reader(SOURCE))
+        await listings.complete(scene.memory.reader(SOURCE))
 
     assert listings.known(SOURCE) is None
 
@@ -79,16 +79,16 @@ async def test_listings_ask_again_after_a_failure(scene: Scene) -> None:
     scene.memory.fail("list_tags", ListingIncompleteError("no proven end"))
     listings = Listings()
     with pytest.raises(ListingIncompleteError):
-        await listings.all_tags(scene.memory.reader(SOURCE))
+        await listings.complete(scene.memory.reader(SOURCE))
 
-    index = await listings.all_tags(scene.memory.reader(SOURCE))
+    index = await listings.complete(scene.memory.reader(SOURCE))
 
     assert len(index.entries) == 7
 
 
 async def test_listings_pass_on_that_there_is_no_repository(scene: Scene) -> None:
     with pytest.raises(NotFoundError):
-        await Listings().all_tags(scene.memory.reader(A))
+        await Listings().complete(scene.memory.reader(A))
 
 
 @pytest.mark.covers("E47")
@@ -100,6 +100,6 @@ async def test_listings_hold_a_tag_that_pages_repeat_once_as_told_last() -> None
         TagPage(entries=(TagEntry(tag=one, digest=digest),), skipped=2),
     )
 
-    index = await Listings().all_tags(memory.reader(SOURCE))
+    index = await Listings().complete(memory.reader(SOURCE))
 
     assert index == TagIndex(entries={one: TagEntry(tag=one, digest=digest), two: TagEntry(tag=two)}, skipped=3)
