@@ -103,3 +103,61 @@ async def test_listings_hold_a_tag_that_pages_repeat_once_as_told_last() -> None
     index = await Listings().complete(memory.reader(SOURCE))
 
     assert index == TagIndex(entries={one: TagEntry(tag=one, digest=digest), two: TagEntry(tag=two)}, skipped=3)
+
+
+# --- complete and told
+
+
+async def test_complete_listing_is_never_what_an_api_told(scene: Scene) -> None:
+    scene.memory.tell_in_bulk(SOURCE.host)
+    del scene.memory.freeze(SOURCE)[Tag("1.0")]
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+
+    told = await listings.told(reader)
+    complete = await listings.complete(reader)
+
+    assert (told.complete, Tag("1.0") in told.entries) == (False, False)
+    assert (complete.complete, Tag("1.0") in complete.entries) == (True, True)
+    assert listings.known(SOURCE) is complete
+
+
+async def test_listing_without_digests_is_complete_and_asked_once(scene: Scene) -> None:
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+
+    told = await listings.told(reader)
+
+    assert told.complete
+    assert await listings.complete(reader) is told
+    assert scene.memory.count("bulk_tags") == 0
+
+
+async def test_complete_listing_without_digests_does_not_stand_in_where_an_api_tells_them(scene: Scene) -> None:
+    scene.memory.tell_in_bulk(SOURCE.host)
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+    await listings.complete(reader)
+
+    told = await listings.told(reader)
+
+    assert all(entry.digest is not None for entry in told.entries.values())
+
+
+async def test_complete_listing_with_digests_stands_in_for_what_an_api_tells() -> None:
+    entry = TagEntry(tag=Tag("1.0"), digest=Digest.of(b"1.0"))
+    memory = PagedMemory(TagPage(entries=(entry,)))
+    memory.tell_in_bulk(SOURCE.host)
+    listings, reader = Listings(), memory.reader(SOURCE)
+    complete = await listings.complete(reader)
+
+    assert await listings.told(reader) is complete
+    assert memory.count("bulk_tags") == 0
+
+
+async def test_complete_listing_that_fails_is_tried_once_where_it_is_not_needed(scene: Scene) -> None:
+    scene.memory.fail("list_tags", ListingIncompleteError("no proven end"))
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+
+    first = await listings.complete_if_possible(reader)
+    second = await listings.complete_if_possible(reader)
+
+    assert (first, second) == (None, None)
+    assert len((await listings.complete(reader)).entries) == 7, "who needs it asks again"
