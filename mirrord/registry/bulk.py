@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 
+import anyio
+
 from mirrord.errors import ListingIncompleteError, MirrordError, NotFoundError
 from mirrord.planning.listing import TagHints, TagPage
 from mirrord.ports.clock import Clock
@@ -17,6 +19,9 @@ from mirrord.registry.providers.service import RegistryService
 from mirrord.registry.tags import MAX_NAMES
 
 REFUSED_FOR_S = 15 * 60.0
+PAGE_PATIENCE_S = 60.0
+"""How long a page may take, with all tries and pauses: tag by tag it goes on at once."""
+
 _MOST_REFUSALS = 4096
 
 
@@ -52,13 +57,14 @@ class BulkHabits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bulk:
-    """What an API beside the distribution API tells of one repository."""
+    """What an API beside the distribution API tells of one repository. ``patience_s`` is for each page."""
 
     service: RegistryService
     path: str
     habits: BulkHabits
     clock: Clock
     events: EventSink
+    patience_s: float = PAGE_PATIENCE_S
 
     async def tags(self) -> AsyncIterator[TagPage]:
         """Yield the tags with digests, or, where the registry's API does not tell, without.
@@ -88,9 +94,9 @@ class Bulk:
         host = self.service.api.host
         try:
             return await self._collect(most_pages)
-        except MirrordError as exc:
+        except (MirrordError, TimeoutError) as exc:
             self.habits.refuse(self.path, self.clock.monotonic(), missing=isinstance(exc, NotFoundError))
-            text = f"the digests of {host}/{self.path} are asked for tag by tag: {exc}"
+            text = f"the digests of {host}/{self.path} are asked for tag by tag: {str(exc) or 'no answer in time'}"
             self.events.emit(Noted(what="bulk_refused", text=text, host=host))
             return None
 
@@ -100,7 +106,7 @@ class Bulk:
         count = 0
         listing = self.service.bulk_tags(self.path)
         try:
-            async for page in listing:
+            while (page := await self._next(listing)) is not None:
                 pages.append(page)
                 count += len(page.entries)
                 if count > MAX_NAMES:
@@ -114,6 +120,10 @@ class Bulk:
             if isinstance(listing, AsyncGenerator):
                 await listing.aclose()
         return _Told(pages, whole=True)
+
+    async def _next(self, listing: AsyncIterator[TagPage]) -> TagPage | None:
+        with anyio.fail_after(self.patience_s):
+            return await anext(listing, None)
 
 
 @dataclass(frozen=True, slots=True)
