@@ -39,6 +39,7 @@ def summary_json(report: RunReport, exit_code: int) -> Json:
             "bytes_read": dict(sorted(traffic.bytes_read.items())),
             "bytes_written": dict(sorted(traffic.bytes_written.items())),
             "retries": traffic.retries,
+            "bulk_differs": dict(sorted(traffic.bulk_differs.items())),
         },
         "rules": [rule_json(rule) for rule in report.rules],
     }
