@@ -13,9 +13,10 @@ from mirrord.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.attachment import cosign_tags, fallback_tag
-from mirrord.planning.listing import TagEntry, TagPage
+from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
 from mirrord.planning.report import Outcome
 from mirrord.planning.rule import Newest, NewestBy, Rule, TagSelector
 from mirrord.planning.semver import VersionRange
@@ -111,6 +112,30 @@ async def test_choose_lists_where_that_is_cheaper_than_asking_one_by_one(scene: 
     scene.memory.tell_in_bulk(SOURCE.host, page_size=1000)
 
     choice = await choose(scene, make_rule(tags=only(*tags)))
+
+    assert names(choice) == tags
+    assert [operation.verb for operation in scene.memory.log] == ["bulk_tags"]
+
+
+async def test_choose_lists_literal_tags_where_the_listing_tells_their_times_alone() -> None:
+    tags = [f"1.{number}" for number in range(3)]
+    entries = tuple(TagEntry(tag=Tag(tag), created=START) for tag in (*tags, "other"))
+    scene = Scene(memory=PagedMemory(TagPage(entries=entries)))
+    scene.memory.hosts[SOURCE.host].listing = ListingTraits(page_size=1000, has_times=True)
+
+    choice = await choose(scene, make_rule(tags=only(*tags, max_age=timedelta(days=1))))
+
+    assert names(choice) == tags
+    assert [operation.verb for operation in scene.memory.log] == ["list_tags"]
+
+
+async def test_choose_asks_for_no_age_that_an_api_tells_of_literal_tags() -> None:
+    tags = [f"1.{number}" for number in range(3)]
+    entries = tuple(TagEntry(tag=Tag(tag), digest=Digest.of(b"x"), created=START) for tag in tags)
+    scene = Scene(memory=PagedMemory(TagPage(entries=entries)))
+    scene.memory.hosts[SOURCE.host].listing = ListingTraits(page_size=1000, has_digests=True, has_times=True)
+
+    choice = await choose(scene, make_rule(tags=only(*tags, max_age=timedelta(days=1))))
 
     assert names(choice) == tags
     assert [operation.verb for operation in scene.memory.log] == ["bulk_tags"]

@@ -175,6 +175,23 @@ async def test_literal_tags_are_looked_up_where_a_listing_costs_less(scene: Scen
     assert verbs(scene, SOURCE) == ["bulk_tags"]
 
 
+@keeps("04")
+async def test_rules_share_a_lookup_that_was_given_up(scene: Scene, bulk: str) -> None:
+    tags = [f"3.{number}" for number in range(30)]
+    for tag in tags:
+        scene.memory.add(SOURCE, make_image("same"), tag)
+    scene.memory.tell_in_bulk(SOURCE.host, page_size=100)
+    for number in range(4000):
+        scene.memory.at(SOURCE).tags[Tag(f"0.{number}")] = make_image("same").digest
+    await scene.sync(make_rule("before", A, B, tags=only("3.*")))
+
+    run = await scene.sync(make_rule("one", A, tags=only(*tags)), make_rule("two", B, tags=only(*tags)))
+
+    assert set(stands(run).values()) == {IN_SYNC}
+    assert scene.memory.count("bulk_tags", at=SOURCE) == 30
+    assert asked(scene, SOURCE) == sorted(tags), "the first pages told of other tags"
+
+
 async def test_listing_that_was_given_up_is_asked_again_by_a_rule_that_gains_more(scene: Scene) -> None:
     scene.memory.tell_in_bulk(A.host, page_size=1)
     context, writer = scene.context(), scene.memory.writer(A)
