@@ -37,8 +37,8 @@ class LayoutWriter(RepositoryWriter):
     Whatever is killed or fails at whatever instant, ``index.json`` names no content that is missing; several
     processes may write one layout. What is put by digest is listed in ``index.json`` without a name, until an index
     that contains it is put, or a tag; a manifest with a subject stays listed, so that its subject finds it again.
-    Blobs are never removed: a layout is made smaller by writing it again. It tells no hints of its tags: a look costs no
-    request, and proves the bytes.
+    Blobs are never removed: a layout is made smaller by writing it again. No hints are told of its tags: a look costs
+    no request, and proves the bytes.
 
     Args:
         location: the directory; it and its parents are made when needed.
