@@ -14,7 +14,6 @@ from mirrord.errors import (
 )
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.attachment import is_attachment
 from mirrord.planning.listing import TagEntry
 from mirrord.planning.rule import Rule, TagSelector
 from mirrord.planning.select import Selection, TagChoice, name_candidates, select_repositories, select_tags
@@ -154,8 +153,8 @@ async def _find_hidden(
 ) -> list[Tag]:
     """Return tags that exist although an API did not tell of them: named literally, or written by this run."""
     literal = {tag for pattern in selector.include if (tag := pattern.literal) is not None}
-    written = {tag for tag in context.hints.written(reader.location) if not is_attachment(tag)}
-    hidden = [tag for tag in name_candidates(selector, literal | written) if tag not in entries]
+    wanted = name_candidates(selector, literal | context.hints.written(reader.location))
+    hidden = [tag for tag in wanted if tag not in entries]
 
     async def exists(tag: Tag) -> bool:
         try:

@@ -49,6 +49,10 @@ class Hints:
         self._locks: dict[Location, anyio.Lock] = {}
         self._moment: datetime | None = None
 
+    def begin(self, clock: Clock) -> None:
+        """Take the moment for that of the whole run, however long it takes: it says whose turn it is."""
+        self._moment = self._moment or clock.now()
+
     def learn(
         self, location: Location, entries: Iterable[TagEntry], *, whole: bool = True, pages: int | None = None
     ) -> None:
@@ -75,8 +79,8 @@ class Hints:
 
     def believed(self, location: Location, tag: Tag, clock: Clock) -> Digest | None:
         """Return the digest that a listing told, to compare with what the other side has; None: ask for it."""
-        self._moment = self._moment or clock.now()  # one moment for a run, however long it takes
-        if self._is_dropped(location, tag) or is_due(location, tag, self._moment):
+        moment = self._moment or clock.now()
+        if self._is_dropped(location, tag) or is_due(location, tag, moment):
             return None
         told = self._told.get(location)
         return told.digests.get(tag) if told is not None else None

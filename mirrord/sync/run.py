@@ -67,6 +67,7 @@ class Run:
         self.rules = [RuleRun(rule) for rule in rules]
         self._context = context
         self._by_rule = {run.rule.name: run for run in self.rules}
+        context.hints.begin(context.clock)
 
     def conclude(self, reason: str) -> None:
         """Count what was planned and not done as skipped, so that a run that ended early adds up."""

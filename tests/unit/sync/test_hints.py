@@ -190,6 +190,7 @@ async def test_rules_share_a_lookup_that_was_given_up(scene: Scene, bulk: str) -
     assert set(stands(run).values()) == {IN_SYNC}
     assert scene.memory.count("bulk_tags", at=SOURCE) == 30
     assert asked(scene, SOURCE) == sorted(tags), "the first pages told of other tags"
+    assert warnings(run) == [], "what was not told of is not wrong"
 
 
 async def test_listing_that_was_given_up_is_asked_again_by_a_rule_that_gains_more(scene: Scene) -> None:

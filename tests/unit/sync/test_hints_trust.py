@@ -12,10 +12,12 @@ from mirrord.errors import (
 )
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.attachment import cosign_tags, fallback_tag
+from mirrord.planning.listing import ListingTraits
 from mirrord.planning.report import Outcome
-from mirrord.planning.rotation import TURN_S, TURNS
+from mirrord.planning.rotation import TURN_S, TURNS, is_due
 from mirrord.planning.rule import Newest, NewestBy, Referrers, TagSelector
 from mirrord.ports.events import Noted
+from mirrord.sync.prepare import prepare
 from mirrord.sync.run import Run
 from mirrord.sync.traffic import Traffic
 from tests.fakes.images import make_artifact, make_image
@@ -94,13 +96,17 @@ async def test_a_day_of_runs_asks_for_each_tag_once_a_side(scene: Scene, bulk: s
 
 async def test_turn_is_that_of_the_beginning_of_a_run(scene: Scene) -> None:
     await mirrored(scene, A)
-    scene.memory.when("bulk_tags", lambda: scene.clock.advance(TURNS / 2 * TURN_S), at=A)
-    context = scene.context()
-    assert context.hints.believed(SOURCE, Tag("1.0"), scene.clock) is None, "nothing is known yet"
 
-    run = Run(context, [make_rule("rule", A)])
-    await run.carry_out(scene.executor())
+    def advance() -> None:
+        while not is_due(SOURCE, Tag("1.0"), scene.clock.now()):
+            scene.clock.advance(TURN_S)
 
+    scene.memory.when("bulk_tags", advance, at=SOURCE)
+
+    run = await scene.sync(make_rule("rule", A))
+
+    assert set(stands(run).values()) == {IN_SYNC}
+    assert is_due(SOURCE, Tag("1.0"), scene.clock.now())
     assert scene.memory.count("head") == 0
 
 
@@ -244,6 +250,46 @@ async def test_signature_that_came_late_is_found_by_listings(scene: Scene) -> No
 
     assert stands(run)["1.0", A] is COPIED
     assert scene.served(A)[signature] == scene.served(SOURCE)[signature]
+
+
+async def test_signature_that_came_late_is_found_for_literal_tags_that_were_looked_up(scene: Scene) -> None:
+    scene.memory.tell_in_bulk(SOURCE.host, page_size=1000)
+    rule = make_rule("rule", A, tags=only("1.0", "2.0"))
+    await scene.sync(rule)
+    signature = sign(scene, "1.0")
+
+    await scene.sync(rule)
+
+    assert scene.served(A)[signature] == scene.served(SOURCE)[signature]
+
+
+async def test_signatures_cost_one_look_where_one_side_tells_of_them(scene: Scene) -> None:
+    signature = sign(scene, "1.0")
+    await mirrored(scene, A)
+    for silent, telling in ((SOURCE, A), (A, SOURCE)):
+        for host in (SOURCE.host, A.host):
+            scene.memory.tell_in_bulk(host)
+        scene.memory.hosts[silent.host].listing = ListingTraits()
+
+        await scene.sync(make_rule("rule", A))
+
+        assert asked(scene, silent) == sorted([*TAGS, signature])
+        assert asked(scene, telling) == []
+
+
+async def test_job_of_late_signatures_knows_the_image_whole(scene: Scene) -> None:
+    await mirrored(scene, A)
+    sign(scene, "1.0")
+    context = scene.context()
+    run = Run(context, [make_rule("rule", A)])
+    await run.look()
+
+    (group,) = run.groups()
+    job = await prepare(context, group)
+
+    assert group[0].plan.root.media_type == "", "listings alone told of it"
+    assert job is not None
+    assert job.root == job.graph.root.descriptor
 
 
 async def test_signature_that_only_seems_to_differ_is_not_fetched(scene: Scene) -> None:
