@@ -41,6 +41,7 @@ def summary_json(report: RunReport, exit_code: int) -> Json:
             "bytes_written": dict(sorted(traffic.bytes_written.items())),
             "retries": traffic.retries,
             "pulls": pulls_json(traffic, "spent"),
+            "bulk_differs": dict(sorted(traffic.bulk_differs.items())),
         },
         "rules": [rule_json(rule) for rule in report.rules],
     }

@@ -38,6 +38,7 @@ class LayoutWriter(RepositoryWriter):
     children that a sparse index lacks; several processes may write one layout. What is put by digest is listed in
     ``index.json`` without a name, until an index that contains it is put, or a tag; a manifest with a subject stays
     listed, so that its subject finds it again. Blobs are never removed: a layout is made smaller by writing it again.
+    No hints are told of its tags: a look costs no request, and proves the bytes.
 
     Args:
         location: the directory; it and its parents are made when needed.

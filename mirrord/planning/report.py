@@ -146,6 +146,7 @@ class TrafficReport:
     """What a run cost: requests and bytes, by registry host, and how many requests were retries.
 
     ``pulls`` counts the manifests fetched from registries that count them too, and ``quotas`` is what these said last.
+    ``bulk_differs`` counts, by registry, the tags of which a listing told something else than the registry itself.
     """
 
     requests: dict[str, int] = field(default_factory=dict)
@@ -154,6 +155,7 @@ class TrafficReport:
     retries: int = 0
     pulls: dict[str, int] = field(default_factory=dict)
     quotas: dict[str, PullQuota] = field(default_factory=dict)
+    bulk_differs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

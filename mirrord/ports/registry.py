@@ -11,7 +11,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.listing import ListingTraits, TagPage
+from mirrord.planning.listing import ListingTraits, TagHints, TagPage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,13 @@ class RepositoryReader(Protocol):
         """
         return self.list_tags()
 
+    async def tag_hints(self, most_pages: int) -> TagHints:  # noqa: ARG002 - overridden where there is such a listing
+        """Return what `bulk_tags` tells, on its first ``most_pages`` pages; nothing where it fails.
+
+        For who can ask for each tag instead: it never fails, and never falls back to a plain listing.
+        """
+        return TagHints()
+
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Return type, digest and size of a manifest without fetching it; None if there is none of that name.
 
@@ -122,6 +129,15 @@ class RepositoryWriter(Protocol):
     def keeps_untagged(self) -> bool:
         """Whether a manifest stays when its last tag is deleted; where not, it goes at once."""
         return True
+
+    @property
+    def listing(self) -> ListingTraits:
+        """What a tag listing of this repository costs and tells: without digests where a look costs no more."""
+        return ListingTraits()
+
+    async def tag_hints(self, most_pages: int) -> TagHints:  # noqa: ARG002 - overridden where there is such a listing
+        """Return digests of tags that an API tells at once; the same as a reader's."""
+        return TagHints()
 
     async def ensure_exists(self) -> None:
         """Make the repository where a registry wants that before the first push; nothing elsewhere."""

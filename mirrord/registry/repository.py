@@ -11,11 +11,11 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.listing import ListingTraits, TagPage
+from mirrord.planning.listing import ListingTraits, TagHints, TagPage
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import ReferrersAnswer, RepositoryReader, RepositoryWriter
 from mirrord.registry.blobs import has_blob, open_blob
-from mirrord.registry.bulk import BulkHabits, bulk_tags
+from mirrord.registry.bulk import Bulk, BulkHabits
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.manifests import get_manifest, head_manifest, put_manifest
 from mirrord.registry.providers.base import Provider
@@ -75,11 +75,23 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         return self._handle.service.list_tags(self._path)
 
     def bulk_tags(self) -> AsyncIterator[TagPage]:
-        """See `mirrord.registry.bulk.bulk_tags`; a plain listing where the registry has nothing better."""
+        """See `mirrord.registry.bulk.Bulk.tags`; a plain listing where the registry has nothing better."""
+        return self._bulk.tags() if self.listing.has_digests else self.list_tags()
+
+    async def tag_hints(self, most_pages: int) -> TagHints:
+        """See `mirrord.registry.bulk.Bulk.hints`."""
+        return await self._bulk.hints(most_pages) if self.listing.has_digests else TagHints()
+
+    @property
+    def _bulk(self) -> Bulk:
         handle = self._handle
-        if not self.listing.has_digests:
-            return self.list_tags()
-        return bulk_tags(handle.service, self._path, handle.bulk, clock=self._http.clock, events=handle.events)
+        return Bulk(
+            service=handle.service,
+            path=self._path,
+            habits=handle.bulk,
+            clock=self._http.clock,
+            events=handle.events,
+        )
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """See `mirrord.registry.manifests.head_manifest`; None too where a push would make the repository first."""
@@ -136,6 +148,7 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         The answer's OCI-Subject is not believed: ECR sent it before it had the API.
         """
         await put_manifest(self._http, self._path, manifest, tag)
+        self._handle.bulk.exists(self._path)
         if manifest.subject is not None:
             await keep_fallback_tag(self._http, self._path, manifest, self._handle.referrers, self._handle.events)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mirrord.errors import MirrordError
-from mirrord.oci.reference import Location
+from mirrord.oci.reference import Location, Tag
 from mirrord.planning.plan import Decision, ImagePlan, TagPlan, TargetPlan
 from mirrord.planning.planner import why_not_moved
 from mirrord.planning.report import Problem
 from mirrord.planning.rule import Rule
+from mirrord.ports.registry import RepositoryReader
 from mirrord.sync.context import Context
 from mirrord.sync.late import is_missing
 from mirrord.sync.platforms import Wanted
@@ -54,12 +55,11 @@ async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
     cache = ManifestCache(reader, known=(root,))
     graph = await cache.graph(root, first.wanted.absent)
     rewritten = first.plan.rewritten is not None
-    known = context.listings.known(first.plan.source)
     attachments = await find_attachments(
         reader,
         graph,
         first.rule.referrers,
-        tags=known.entries if known is not None else None,
+        tags=await _known_tags(context, reader),
         omit=(first.plan.wanted.digest,) if rewritten else (),
     )
     orders = [
@@ -73,7 +73,7 @@ async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
     problems = [await _why_blocked(context, order, attachments) for order in orders]
     return CopyJob(
         source=first.plan.source,
-        root=first.plan.root,
+        root=first.plan.root if rewritten else graph.root.descriptor,
         graph=graph,
         attachments=attachments,
         orders=tuple(order for order, problem in zip(orders, problems, strict=True) if problem is None),
@@ -101,6 +101,19 @@ async def _why_blocked(context: Context, order: Order, attachments: Sequence[Att
     return None
 
 
+async def _known_tags(context: Context, reader: RepositoryReader) -> Collection[Tag] | None:
+    """Return all tags of a source that was listed in this run, None if it was not: each is asked for then.
+
+    What an API told may lack a signature that exists, and an image would be copied without it: so the repository is
+    listed once more, plainly. That is done only in runs that copy.
+    """
+    known = context.listings.known(reader.location)
+    if known is None or known.complete:
+        return known.entries if known is not None else None
+    whole = await context.listings.complete_if_possible(reader)
+    return whole.entries if whole is not None else None
+
+
 async def _late_orders(context: Context, planned: Planned, attachments: Sequence[Attachment]) -> list[Order]:
     """Return orders for targets that serve the image already, where any attachment is indeed missing."""
     orders = []
@@ -108,7 +121,7 @@ async def _late_orders(context: Context, planned: Planned, attachments: Sequence
         if target.target not in planned.late:
             continue
         writer = context.gateway.writer(target.target)
-        if any([await is_missing(writer, attachment) for attachment in attachments]):
+        if any([await is_missing(context, writer, attachment) for attachment in attachments]):
             served = tuple(_as_late(tag) for tag in target.tags if tag.decision is Decision.UP_TO_DATE)
             orders.append(
                 Order(

@@ -30,6 +30,10 @@ class Resolutions:
         """Forget what the names of a repository point to that was written to, also answers under way."""
         self._known.pop(location, None)
 
+    def knows(self, location: Location, ref: Tag | Digest) -> bool:
+        """Say whether the source was asked for ``ref`` in this run."""
+        return ref in self._known.get(location, {})
+
     async def head(self, reader: RepositoryReader, ref: Tag | Digest) -> Descriptor | None:
         """Return what ``ref`` points to at the source of ``reader``, None if there is none of that name.
 

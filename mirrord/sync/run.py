@@ -51,6 +51,7 @@ class Run:
         self._chains = chain_rules(rules)
         for run in self.rules:
             run.warnings += self._chains.warnings(run.rule.name)
+        context.hints.begin(context.clock)
 
     def conclude(self, reason: str) -> None:
         """Count what was planned and not done as skipped, so that a run that ended early adds up."""
@@ -154,7 +155,7 @@ class Run:
         run.choices.append(choice)
         run.listed += listed * len(run.rule.targets)
         run.filtered += (len(choice.selection.choices) - len(choice.selection.taken)) * len(run.rule.targets)
-        run.warnings += [*choice.warnings, *looks.warnings]
+        run.warnings += [*choice.warnings, *looks.warnings, *self._context.hints.warnings(_places(source, plans))]
         run.planned += plans
         settled = [to_come(result, run.rule, run.arriving) for result in looks.settled]
         for result in chain(settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
@@ -176,7 +177,8 @@ class Run:
                 for target in planned.plan.targets
                 if not target.changes and any(tag.decision is Decision.UP_TO_DATE for tag in target.tags)
             ]
-            return replace(planned, late=await find_late(rule, reader, served, tags.get(planned.plan.root.digest, [])))
+            theirs = tags.get(planned.plan.root.digest, [])
+            return replace(planned, late=await find_late(self._context, rule, reader, served, theirs))
 
         return await each(plans, look, LOOKS_AT_ONCE) if plans else []
 
@@ -193,13 +195,16 @@ class Run:
             self.fail(group, exc)
 
     async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
+        first = self._by_rule[group[0].rule.name]
         async with self._context.gateway.reader(group[0].plan.source).turn():
             job = await prepare(self._context, group)
+        first.warnings += self._context.hints.warnings(_places(group[0].plan.source, group))
         if job is None:
             return
         self.block(job)
         if not job.orders:
             return
+        self._context.hints.note_job(job)
         reader = self._context.gateway.reader(job.source)
         writers = {order.target.target: self._context.gateway.writer(order.target.target) for order in job.orders}
         late = {(order.rule, order.target.target) for order in job.orders if order.serves_root}
@@ -271,6 +276,11 @@ def unwrap(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _places(source: Location, plans: Sequence[Planned]) -> list[Location]:
+    """Return the source and all targets of plans."""
+    return [source, *(target.target for planned in plans for target in planned.plan.targets)]
 
 
 def _by_reason(tags: Sequence[TagPlan], decision: Decision) -> dict[str, list[TagPlan]]:

@@ -12,10 +12,12 @@ from mirrord.ports.events import (
     Event,
     EventSink,
     ManifestPulled,
+    Noted,
     QuotaTold,
     RequestDone,
     RequestRetried,
 )
+from mirrord.sync.hints import BULK_DIFFERS
 
 
 class Traffic(EventSink):
@@ -27,6 +29,7 @@ class Traffic(EventSink):
         self._requests: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
+        self._differs: Counter[str] = Counter()
         self._retries = 0
         self._pulls: Counter[str] = Counter()
         self._quotas: dict[str, PullQuota] = {}
@@ -49,6 +52,8 @@ class Traffic(EventSink):
                 self._read[self._sources[event.transfer]] += event.read
             case BlobSettled() if event.outcome is BlobOutcome.UPLOADED:
                 self._written[event.target.host] += event.size
+            case Noted() if event.what == BULK_DIFFERS:
+                self._differs[event.host] += 1
             case _:
                 pass
         self._then.emit(event)
@@ -62,4 +67,5 @@ class Traffic(EventSink):
             retries=self._retries,
             pulls=dict(self._pulls),
             quotas=dict(self._quotas),
+            bulk_differs=dict(self._differs),
         )

@@ -86,6 +86,24 @@ async def test_listing_tells_every_tag_and_no_wrong_digest(repository: OpenedRep
     assert repository.reader.listing.has_digests == (entries[Tag("1.0")].digest is not None)
 
 
+async def test_listings_for_looks_tell_no_wrong_digest_and_never_fail(repository: OpenedRepository) -> None:
+    image, other = build_image(), build_image("other")
+    await write_image(repository.writer, image, "1.0")
+    await write_image(repository.writer, other, "2.0")
+    truth = {Tag("1.0"): image.digest, Tag("2.0"): other.digest}
+
+    by_pages = {e.tag: e.digest async for page in repository.reader.bulk_tags() for e in page.entries}
+    hints = [await side.tag_hints(5) for side in (repository.reader, repository.writer, repository.absent)]
+    told = [{entry.tag: entry.digest for entry in hint.entries} for hint in (hints)]
+
+    assert by_pages.keys() == truth.keys()
+    for digests in (by_pages, *told):
+        assert {tag: digest for tag, digest in digests.items() if digest is not None}.items() <= truth.items()
+    assert told[2] == {}
+    if not repository.writer.listing.has_digests:
+        assert told[1] == {}
+
+
 async def test_listing_of_a_repository_that_does_not_exist_is_not_found(repository: OpenedRepository) -> None:
     with pytest.raises(NotFoundError):
         await tags_of(repository.absent)

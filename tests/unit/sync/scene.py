@@ -15,7 +15,7 @@ from mirrord.oci.manifest import parse_manifest
 from mirrord.oci.mediatype import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from mirrord.oci.platform import Platform
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.listing import TagPage
+from mirrord.planning.listing import TagEntry, TagHints, TagPage
 from mirrord.planning.pattern import PathPattern, TagPattern
 from mirrord.planning.report import Outcome, RuleReport, UnitResult, exit_code
 from mirrord.planning.rule import IndexMode, PlatformSelector, RepositorySelector, Rule, Source, TagSelector
@@ -230,3 +230,10 @@ class _PagedRepository(MemoryRepository):
         for page in self._pages:
             await self._ask("list_tags")
             yield page
+
+    async def tag_hints(self, most_pages: int) -> TagHints:
+        entries: list[TagEntry] = []
+        for page in self._pages[:most_pages]:
+            await self._ask("bulk_tags")
+            entries += page.entries
+        return TagHints(entries=tuple(entries), whole=len(self._pages) < most_pages)
