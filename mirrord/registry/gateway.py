@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirrord.errors import UnsupportedError
 from mirrord.oci.reference import Repository
@@ -129,6 +129,9 @@ class HttpGateway:
         async def credential() -> Credential | None:
             return await around.credentials.credential(host)
 
+        def missing() -> str:
+            return around.credentials.missing(host)
+
         # The authorizer asks token services over the client that it authorises: each is built with the other's method.
         http: RegistryHttp
         authorizer = Authorizer(
@@ -137,17 +140,21 @@ class HttpGateway:
             fetch=lambda **request: http.token(**request),  # noqa: PLW0108 - http is made below
             clock=around.clock,
             token_scopes=provider.token_scopes,
+            missing=missing,
         )
-        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer)
+        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer, missing=missing)
         api = Api(
             host=host,
             http=http,
             settings=settings,
             listing=provider.listing,
             credential=credential,
-            open=lambda base, authorization: self._open_api(settings, base, authorization),
+            open=lambda base, authorization, *, direct=False: self._open_api(
+                replace(settings, proxy=None) if direct else settings, base, authorization
+            ),
             clock=around.clock,
             events=around.events,
+            environment=around.environment,
         )
         return RegistryHandle(
             http=http,
@@ -170,7 +177,14 @@ class HttpGateway:
         return http
 
     def _client(
-        self, host: str, doors: Doors, throttle: Throttle, authorizer: RequestAuthorizer, *, greets: bool = True
+        self,
+        host: str,
+        doors: Doors,
+        throttle: Throttle,
+        authorizer: RequestAuthorizer,
+        *,
+        greets: bool = True,
+        missing: Callable[[], str] = lambda: "",
     ) -> RegistryHttp:
         around = self._around
         exchange = Exchange(
@@ -181,6 +195,7 @@ class HttpGateway:
             authorizer=authorizer,
             clock=around.clock,
             events=around.events,
+            missing=missing,
         )
         return RegistryHttp(
             host=host,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from mirrord.errors import RegistryError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
@@ -72,8 +73,12 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         return bulk_tags(handle.service, self._path, handle.bulk, clock=self._http.clock, events=handle.events)
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
-        """See `mirrord.registry.manifests.head_manifest`."""
-        return await head_manifest(self._http, self._path, ref)
+        """See `mirrord.registry.manifests.head_manifest`; None too where a push would make the repository first."""
+        try:
+            return await head_manifest(self._http, self._path, ref)
+        except RegistryError as exc:
+            await self._handle.service.look_into(self._path, exc)
+        return None
 
     async def manifest(self, digest: Digest) -> AnyManifest:
         """See `mirrord.registry.manifests.get_manifest`."""
@@ -81,7 +86,7 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
 
     def blob(self, blob: Descriptor, *, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `mirrord.registry.blobs.open_blob`."""
-        return open_blob(self._http, self._path, blob, offset)
+        return open_blob(self._http, self._path, blob, offset, self._handle.provider.limits.longest_read)
 
     async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:
         """See `mirrord.registry.referrers.list_referrers`."""

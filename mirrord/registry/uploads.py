@@ -51,12 +51,14 @@ class UploadHabits:
     chunked: bool
     chunk_size: int
     mounts_refused: int = 0
+    may_chunk: bool = True
 
     @classmethod
     def of(cls, provider: Provider) -> UploadHabits:
         """Return what the provider says beforehand."""
         mounts_refused = 0 if provider.abilities.mount else _MOST_REFUSED_MOUNTS
-        return cls(provider.abilities.chunked_only, provider.limits.chunk_size, mounts_refused)
+        abilities = provider.abilities
+        return cls(abilities.chunked_only, provider.limits.chunk_size, mounts_refused, not abilities.whole_only)
 
 
 async def mount_blob(http: RegistryHttp, path: str, blob: Descriptor, origin_path: str, habits: UploadHabits) -> bool:
@@ -219,6 +221,8 @@ def _judge_refusal(cause: RegistryError, habits: UploadHabits, *, chunked: bool)
     if isinstance(cause, UnauthorizedError) and cause.status is not None:
         cause.retryable = True  # the token ended during the upload; the next one starts with a new token
     elif isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 416, 501) and not chunked:
+        if not habits.may_chunk:
+            return cause
         habits.chunked = True
         cause.retryable = True
     elif _UNKNOWN_UPLOAD & set(cause.error_codes) or cause.status in (404, 416):

@@ -24,7 +24,8 @@ class Abilities:
     """What a registry can do. None: not known beforehand, the client finds out by trying.
 
     ``chunked_only`` registries take no upload in one request; ``repositories`` says whether repositories can be listed
-    by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls.
+    by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls;
+    ``whole_only`` registries take no upload in chunks.
     """
 
     mount: bool = True
@@ -32,18 +33,21 @@ class Abilities:
     referrers_api: bool | None = None
     repositories: bool = True
     metered: bool = False
+    whole_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Defaults of a registry's limits, where the configuration says nothing.
 
-    ``chunk_size`` in bytes is what an upload in chunks sends at a time.
+    ``chunk_size`` in bytes is what an upload in chunks sends at a time; ``longest_read`` the most bytes of a blob
+    that are asked for in one request, None: all.
     """
 
     concurrency: int = 16
     requests_per_second: float | None = None
     chunk_size: int = 32 * MIB
+    longest_read: int | None = None
 
 
 class Provider:

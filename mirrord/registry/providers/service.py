@@ -6,15 +6,16 @@ the life of its client, so that what it learned (tokens of an API, repositories 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from mirrord.errors import RegistryError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.clock import Clock
-from mirrord.ports.credentials import Credential
+from mirrord.ports.credentials import Credential, CredentialProvider
 from mirrord.ports.events import EventSink
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.http import RegistryHttp
@@ -28,11 +29,12 @@ Authorization = Callable[[], Awaitable[str | None]]
 class ApiOpener(Protocol):
     """Opens clients of APIs beside the distribution API."""
 
-    def __call__(self, base: str, authorization: Authorization) -> RegistryHttp:
+    def __call__(self, base: str, authorization: Authorization, *, direct: bool = False) -> RegistryHttp:
         """Return a client of the API at ``base``, ``https://hub.docker.com`` for instance, made on first use.
 
         It has limits, retries and a breaker of its own, follows nothing to another origin, and carries what
-        ``authorization`` returns: never the registry's tokens.
+        ``authorization`` returns: never the registry's tokens. A ``direct`` one goes past the registry's proxy:
+        for what the machine itself, or the cloud below it, answers.
         """
         ...
 
@@ -50,6 +52,7 @@ class Api:
         open: opens a client of an API beside the distribution API.
         clock: time.
         events: who listens.
+        environment: the process's environment.
     """
 
     host: str
@@ -60,6 +63,7 @@ class Api:
     open: ApiOpener
     clock: Clock
     events: EventSink
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class RegistryService:
@@ -68,6 +72,13 @@ class RegistryService:
     def __init__(self, api: Api) -> None:
         """Ask nothing yet."""
         self.api = api
+
+    def credentials(self) -> CredentialProvider | None:
+        """Return the registry's native source of credentials, where that asks over HTTP; None where there is none.
+
+        It stands where that of `Provider.credentials` would, and fails as that does.
+        """
+        return None
 
     def list_tags(self, path: str) -> AsyncIterator[TagPage]:
         """Yield the tags of a repository by the distribution API: complete, or an error."""
@@ -98,6 +109,16 @@ class RegistryService:
         Raises:
             RegistryError: it does not exist and could not be made.
         """
+
+    async def look_into(self, path: str, refusal: RegistryError) -> None:  # noqa: ARG002 - overridden
+        """Say what it means that a look-up was refused; some registries refuse what does not exist yet.
+
+        Returns where it means no more than that the repository does not exist, and `ensure_repository` will make it.
+
+        Raises:
+            RegistryError: ``refusal``, or an error that says more.
+        """
+        raise refusal
 
     async def delete(self, path: str, ref: Tag | Digest) -> None:
         """Delete a tag, or a manifest with all its tags; what is not there counts as deleted.
