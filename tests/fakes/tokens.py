@@ -54,6 +54,8 @@ class TokenService:
         self.clock = clock
         self.issued: dict[str, Token] = {}
         self.count = 0
+        self.also: set[tuple[str, str]] = set()
+        """Further users with their passwords."""
 
     def revoke_all(self) -> None:
         """Let every token issued so far be refused from now on."""
@@ -87,7 +89,7 @@ class TokenService:
 
     def _grant(self, given: tuple[str, str], scopes: list[str]) -> Answer:
         anonymous = given == ("", "")
-        if not anonymous and given != (self.auth.user, self.auth.password):
+        if not anonymous and given != (self.auth.user, self.auth.password) and given not in self.also:
             return json_answer({"details": "incorrect username or password"}, status=401)
         if any(part in scope for scope in scopes for part in self.auth.refused_scopes):
             return json_answer({"details": "invalid scope"}, status=self.auth.refused_scope_status)
