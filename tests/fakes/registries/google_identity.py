@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import trustme
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -25,6 +27,7 @@ from tests.fakes.registries.google import api_of
 from tests.fakes.registry import FakeRegistry
 
 METADATA = "metadata.google.internal"
+TOKENS = "oauth2.googleapis.com"
 ACCOUNT = "mirror@acme.iam.gserviceaccount.com"
 _JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -37,7 +40,10 @@ def key() -> rsa.RSAPrivateKey:
 
 
 class GoogleIdentity:
-    """Issues access tokens that an emulated registry takes. Plain HTTP; ``url`` is its address.
+    """Issues access tokens that an emulated registry takes. ``url`` is its address, over plain HTTP.
+
+    ``secure`` is where it listens as oauth2.googleapis.com, with a certificate of ``authority``: google-auth asks
+    that name for the tokens of users, whatever their files say.
 
     ``asked`` are the grants and pages that were asked for. ``life_s`` is what a token is said to live. ``refusal``
     stands in for all tokens; ``account`` says whether the machine has a service account; ``flavor`` is what its
@@ -47,6 +53,8 @@ class GoogleIdentity:
     def __init__(self, registry: FakeRegistry) -> None:
         self.registry = registry
         self.url = ""
+        self.secure = ""
+        self.authority = trustme.CA()
         self.asked: list[str] = []
         self.life_s = 3600
         self.refusal: Answer | None = None
@@ -77,7 +85,7 @@ class GoogleIdentity:
 
     def _is_good(self, grant: str, form: Mapping[str, str]) -> bool:
         if grant == _JWT_BEARER:
-            return _is_signed(form.get("assertion", ""), f"{self.url}/token")
+            return _is_signed(form.get("assertion", ""), "https://oauth2.googleapis.com/token")
         if grant == _EXCHANGE:
             return form.get("subject_token") == "jwt-of-the-pod"
         return grant == "refresh_token" and form.get("refresh_token") == "1//refresh"
@@ -129,7 +137,12 @@ async def open_identity(registry: FakeRegistry) -> AsyncIterator[GoogleIdentity]
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         await identity(scope, receive, send)
 
-    async with serve(served, grace_s=0.1) as address:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    identity.authority.issue_cert(TOKENS).configure_cert(context)
+    async with (
+        serve(served, grace_s=0.1) as address,
+        serve(served, grace_s=0.1, ssl_context=context) as identity.secure,
+    ):
         identity.url = f"http://{address}"
         registry.addresses[METADATA] = address
         yield identity
