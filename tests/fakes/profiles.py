@@ -33,7 +33,8 @@ class Auth:
     header, an empty one, or a Basic one although the registry wants a bearer. ``granted`` are the actions that any
     token gets at most: fewer than asked is still a 200. ``refused_scopes`` are parts of a scope that make the whole
     token request fail with ``refused_scope_status``. ``expires_in`` stands in the token's JSON as it is, None leaves
-    it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock.
+    it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock. Where ``post`` refuses, it
+    may still take refresh tokens. With ``told_life_s`` tokens are JWTs, which tell a life of so many seconds.
     """
 
     scheme: Literal["none", "basic", "bearer"] = "none"
@@ -55,6 +56,8 @@ class Auth:
     granted: frozenset[str] = frozenset({"pull", "push", "delete", "*"})
     refused_scopes: tuple[str, ...] = ()
     refused_scope_status: int = 400
+    post_takes_refresh_tokens: bool = False
+    told_life_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
