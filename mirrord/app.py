@@ -140,7 +140,8 @@ async def open_app(
     def native(host: str) -> CredentialProvider | None:
         registry = settings.get(host) or RegistrySettings(host=host)
         provider = choose_provider(host, registry.provider, providers)
-        return provider.credentials(host, registry, environment, clock)
+        source = provider.credentials(host, registry, environment, clock)
+        return source or registries.handle(host).service.credentials()
 
     credentials = CredentialChain(
         [*explicit, NativeCredentials(native), DockerConfigCredentials(environment, home)], clock

@@ -39,6 +39,10 @@ class CredentialProvider(Protocol):
         """
         ...
 
+    def missing(self, host: str) -> str:  # noqa: ARG002 - most sources have no more to say
+        """Return what would give this source a credential for a registry, for who was refused without one; or ""."""
+        return ""
+
     def forget(self, host: str) -> None:  # noqa: ARG002 - a source that keeps nothing needs no more than this
         """Ask for a fresh credential next time: the registry did not accept the one that was given."""
         return

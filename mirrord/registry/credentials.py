@@ -121,6 +121,11 @@ class NativeCredentials(CredentialProvider):
         source = self._sources[host]
         return await source.credential(host) if source is not None else None
 
+    def missing(self, host: str) -> str:
+        """Return what the registry's source says."""
+        source = self._sources.get(host)
+        return source.missing(host) if source is not None else ""
+
     def forget(self, host: str) -> None:
         """Pass it on to the registry's source."""
         source = self._sources.get(host)
@@ -160,6 +165,13 @@ class CredentialChain(CredentialProvider):
             if search.found is not None:
                 return search.found.credential
             # The task that searched was cancelled; the next one takes over.
+
+    def missing(self, host: str) -> str:
+        """Return what the first source has to say that has anything to say; "" where a credential was found."""
+        found = self._found.get(host)
+        if found is not None and found.credential is not None:
+            return ""
+        return next((hint for provider in self._providers if (hint := provider.missing(host))), "")
 
     def forget(self, host: str) -> None:
         """Make the next question ask the sources again: the registry did not accept what they gave."""

@@ -35,6 +35,7 @@ _IMMUTABLE: Final = re.compile(
 )
 _QUOTA: Final = re.compile(r"exceed the configured upper limit|quota (?:has been )?exceeded", re.IGNORECASE)
 _PROXY_CACHE: Final = re.compile(r"\bto a proxy project\b", re.IGNORECASE)
+_LOCKED: Final = re.compile(r"REGISTRY_DISALLOWED_OPERATION|\boperation is disallowed\b", re.IGNORECASE)
 # distribution says 500 where a foreign layer's url is not one that it allows: sending again does not help.
 _MISSING_STATUS: Final = frozenset({400, 404, 409, 500})
 _MISSING_CODES: Final = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
@@ -52,6 +53,10 @@ _STORAGE_REMEDY: Final = "free space on the registry's storage, or run its garba
 _PROXY_REMEDY: Final = (
     "raise the body limit of the proxy before the registry (nginx: client_max_body_size 0), "
     "since no registry itself refuses layers by size"
+)
+_LOCKED_REMEDY: Final = (
+    "unlock it at the registry (`az acr repository update --write-enabled true --delete-enabled true`), "
+    "or leave it as it is"
 )
 _IMMUTABLE_REMEDY: Final = "give the new content another tag, or exempt this tag from immutability at the registry"
 
@@ -326,6 +331,13 @@ def _not_found(answer: _Answer) -> RegistryError:
 
 
 def _unsupported(answer: _Answer) -> RegistryError:
+    if _LOCKED.search(answer.body.text):
+        return answer.error(
+            DeniedError,
+            code="TAG_IMMUTABLE" if answer.puts_manifest else None,
+            means="the tag, the image or its repository is locked there",
+            remedy=_LOCKED_REMEDY,
+        )
     if answer.method == "DELETE":
         return answer.error(
             UnsupportedError,

@@ -5,7 +5,7 @@ Knows no retries and no places; `registry/http.py` puts those around it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from typing import NoReturn
 
 import anyio
@@ -14,6 +14,7 @@ import httpx2
 from mirrord import __version__
 from mirrord.errors import (
     AddressRefusedError,
+    DeniedError,
     ProtocolViolationError,
     QuotaExhaustedError,
     RateLimitedError,
@@ -58,8 +59,12 @@ class Exchange:
         authorizer: RequestAuthorizer,
         clock: Clock,
         events: EventSink,
+        missing: Callable[[], str] = lambda: "",
     ) -> None:
-        """Put the parts together; nothing is sent."""
+        """Put the parts together; nothing is sent.
+
+        ``missing`` says what would give an anonymous client a credential, as a remedy; "" where nothing is known.
+        """
         self.host = host
         self.doors = doors
         self._throttle = throttle
@@ -67,6 +72,7 @@ class Exchange:
         self._authorizer = authorizer
         self._clock = clock
         self._events = events
+        self._missing = missing
         self._last_failure = ""
 
     async def hop(
@@ -173,6 +179,8 @@ class Exchange:
         )
         if isinstance(error, RateLimitedError) and not isinstance(error, QuotaExhaustedError):
             self._note_pause(error)  # a quota of pulls leaves everything else free
+        elif isinstance(error, UnauthorizedError | DeniedError):
+            error.remedy = self._missing() or error.remedy
         raise error
 
     def _note_pause(self, error: RateLimitedError) -> None:
@@ -232,7 +240,8 @@ class Exchange:
         if asked:
             return UnauthorizedError(
                 f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
-                remedy=f'add username and password for "{self.host}" under registries, or log in with docker',
+                remedy=self._missing()
+                or f'add username and password for "{self.host}" under registries, or log in with docker',
                 **about,
             )
         schemes = ", ".join(challenge.scheme for challenge in parse_challenges(challenges))

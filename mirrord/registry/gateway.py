@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirrord.errors import RegistryError, UnsupportedError
 from mirrord.oci.reference import Repository
@@ -133,6 +133,9 @@ class HttpGateway:
                 throttle.set_pace(provider.limits.pace(anonymous=found is None))
             return found
 
+        def missing() -> str:
+            return around.credentials.missing(host)
+
         # The authorizer asks token services over the client that it authorises: each is built with the other's method.
         http: RegistryHttp
         authorizer = Authorizer(
@@ -142,21 +145,33 @@ class HttpGateway:
             clock=around.clock,
             token_scopes=provider.token_scopes,
             drop_credential=lambda: around.credentials.forget(host),
+            missing=missing,
         )
         doors = self._doors(host, settings, provider)
         metering = None
         if provider.abilities.metered or settings.quota_reserve:
             metering = self._meter(host, settings, credential)
-        http = self._client(host, doors, throttle, authorizer, is_expired=provider.is_expired, metering=metering)
+        http = self._client(
+            host,
+            doors,
+            throttle,
+            authorizer,
+            is_expired=provider.is_expired,
+            metering=metering,
+            missing=missing,
+        )
         api = Api(
             host=host,
             http=http,
             settings=settings,
             listing=provider.listing,
             credential=credential,
-            open=lambda base, authorization: self._open_api(settings, base, authorization),
+            open=lambda base, authorization, *, direct=False: self._open_api(
+                replace(settings, proxy=None) if direct else settings, base, authorization
+            ),
             clock=around.clock,
             events=around.events,
+            environment=around.environment,
         )
         return RegistryHandle(
             http=http,
@@ -203,6 +218,7 @@ class HttpGateway:
         greets: bool = True,
         is_expired: Callable[[RegistryError], bool] = lambda _error: False,
         metering: Metering | None = None,
+        missing: Callable[[], str] = lambda: "",
     ) -> RegistryHttp:
         around = self._around
         exchange = Exchange(
@@ -213,6 +229,7 @@ class HttpGateway:
             authorizer=authorizer,
             clock=around.clock,
             events=around.events,
+            missing=missing,
         )
         return RegistryHttp(
             host=host,

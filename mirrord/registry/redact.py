@@ -18,6 +18,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(bearer|basic)(\s{1,8})[A-Za-z0-9._~+/=-]{6,}+", re.IGNORECASE), rf"\1\2{PLACEHOLDER}"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{4,}+(?:\.[A-Za-z0-9_-]*+){0,2}"), PLACEHOLDER),
     (re.compile(r"\b(gh[opsu]_|github_pat_|glpat-|dckr_pat_|xox[bp]-)[A-Za-z0-9_-]{6,}+"), rf"\1{PLACEHOLDER}"),
+    (re.compile(r"\b(ya29\.)[A-Za-z0-9._-]{6,}+"), rf"\1{PLACEHOLDER}"),
     (re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{12,}+"), rf"\1{PLACEHOLDER}"),
     (
         re.compile(

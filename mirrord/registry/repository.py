@@ -108,7 +108,7 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
 
     def blob(self, blob: Descriptor, *, offset: int = 0) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """See `mirrord.registry.blobs.open_blob`."""
-        return open_blob(self._http, self._path, blob, offset)
+        return open_blob(self._http, self._path, blob, offset, self._handle.provider.limits.longest_read)
 
     async def referrers(self, subject: Digest, *, fallback: bool = True) -> ReferrersAnswer:
         """See `mirrord.registry.referrers.list_referrers`."""

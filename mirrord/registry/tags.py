@@ -7,8 +7,11 @@ Source: distribution-spec v1.1.1 "Listing tags" (end-8); distribution's catalog 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from urllib.parse import quote as percent
 from urllib.parse import urlsplit
 
 from mirrord.errors import (
@@ -21,6 +24,7 @@ from mirrord.errors import (
     UnsupportedError,
     quote,
 )
+from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag, parse_repository_path
 from mirrord.planning.listing import TagEntry, TagPage
 from mirrord.registry import scopes
@@ -33,10 +37,37 @@ MAX_PAGES = 1_000
 MAX_NAMES = 100_000
 MAX_BODY = 32 * 1024 * 1024
 _RESTARTS = 3
+_ROUND = 1000
 
 
-async def list_tags(http: RegistryHttp, path: str, page_size: int) -> AsyncIterator[TagPage]:
+class TagHint(NamedTuple):
+    """What a page tells of a tag beside its name."""
+
+    digest: Digest | None = None
+    created: datetime | None = None
+
+
+def _no_hints(_page: Mapping[str, object]) -> Mapping[str, TagHint]:
+    return {}
+
+
+async def list_tags(
+    http: RegistryHttp,
+    path: str,
+    page_size: int,
+    *,
+    hints: Callable[[Mapping[str, object]], Mapping[str, TagHint]] = _no_hints,
+    doubts_full_pages: bool = False,
+) -> AsyncIterator[TagPage]:
     """Yield a repository's tags, each once.
+
+    Args:
+        http: the registry.
+        path: the repository.
+        page_size: tags to ask for at once.
+        hints: reads from a page what it tells of its tags, by their names.
+        doubts_full_pages: a page as long as was asked for, or of a round thousand of entries, may be cut although it
+            has no continuation: ask for what comes after it.
 
     Raises:
         NotFoundError: there is no such repository.
@@ -50,10 +81,14 @@ async def list_tags(http: RegistryHttp, path: str, page_size: int) -> AsyncItera
         access=scopes.pull(path),
     )
     seen: set[str] = set()
-    async for answer in pages:
+    async for page in pages:
+        answer = page.answer
         fields = _json_object(answer, f"the tag list of {http.host}/{path}")
         _check_name(fields.get("name"), http, path)
         names = _names(fields, "tags", f"the tag list of {http.host}/{path}")
+        if doubts_full_pages and _may_be_cut(fields, names, page_size):
+            page.last = next((name for name in reversed(names) if isinstance(name, str)), None)
+        told = hints(fields)
         entries, skipped = [], 0
         for name in names:
             if not isinstance(name, str):
@@ -63,7 +98,8 @@ async def list_tags(http: RegistryHttp, path: str, page_size: int) -> AsyncItera
                 continue
             seen.add(name)
             try:
-                entries.append(TagEntry(tag=Tag.parse(name)))
+                hint = told.get(name, TagHint())
+                entries.append(TagEntry(tag=Tag.parse(name), digest=hint.digest, created=hint.created))
             except InvalidReferenceError:
                 skipped += 1
         if len(seen) > MAX_NAMES:
@@ -84,8 +120,8 @@ async def list_repositories(http: RegistryHttp, prefix: str, page_size: int) -> 
     seen: set[str] = set()
     pages = _pages(http, what=what, target="/v2/_catalog", page_size=page_size, access=scopes.CATALOG)
     try:
-        async for answer in pages:
-            for name in _names(_json_object(answer, f"the catalog of {http.host}"), "repositories", what):
+        async for page in pages:
+            for name in _names(_json_object(page.answer, f"the catalog of {http.host}"), "repositories", what):
                 if not isinstance(name, str) or name in seen:
                     continue
                 seen.add(name)
@@ -104,6 +140,14 @@ async def list_repositories(http: RegistryHttp, prefix: str, page_size: int) -> 
 
 
 @dataclass(slots=True)
+class _Page:
+    """One answer of a listing. ``last``: whoever read it doubts that it was the end, should it look like it."""
+
+    answer: Answer
+    last: str | None = None
+
+
+@dataclass(slots=True)
 class _Walk:
     """Where a paged listing stands. ``proven`` names the page before, for errors."""
 
@@ -112,9 +156,7 @@ class _Walk:
     restarts: int = 0
 
 
-async def _pages(
-    http: RegistryHttp, *, what: str, target: str, page_size: int, access: Scopes
-) -> AsyncIterator[Answer]:
+async def _pages(http: RegistryHttp, *, what: str, target: str, page_size: int, access: Scopes) -> AsyncIterator[_Page]:
     first = f"{target}?n={page_size}"
     walk = _Walk(first)
     visited: set[str] = set()
@@ -131,8 +173,13 @@ async def _pages(
                 f"{what}: page {walk.pages + 1} answered with status {answer.status}", host=http.host
             )
         walk.pages += 1
-        yield answer
+        page = _Page(answer)
+        yield page
         following = next_link(answer.headers.get_list("link"), answer.url)
+        if following is None and page.last is not None:
+            following = f"{first}&last={percent(page.last, safe='')}"
+            if following in visited:
+                return  # the answer to it was this page
         if following is None:
             return
         if following in visited or walk.pages >= MAX_PAGES:
@@ -174,6 +221,13 @@ async def _ask(
         headers={"Accept": "application/json"},
     )
     return await http.request(call)
+
+
+def _may_be_cut(fields: Mapping[str, object], names: list[object], page_size: int) -> bool:
+    """Say whether a page looks cut: of as many tags as were asked for, or of as many manifests where it tells them."""
+    manifests = fields.get("manifest")
+    count = max(len(names), len(manifests) if isinstance(manifests, dict) else 0)
+    return count >= page_size or (count > 0 and count % _ROUND == 0)
 
 
 def _json_object(answer: Answer, what: str) -> dict[str, object]:

@@ -6,10 +6,11 @@ Source: distribution, docs/content/spec/auth/token.md and oauth.md.
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote as percent
@@ -26,12 +27,14 @@ from mirrord.registry.scopes import Scopes
 
 CLIENT_ID = "mirrord"
 DEFAULT_LIFE_S = 60.0
+LONGEST_TOLD_LIFE_S = 15 * 60.0
 LONGEST_LIFE_S = 12 * 3600.0
 USABLE_SHARE = 0.8
 REFUSED_FOR_S = 15.0
 """A token service that refused or did not answer is not asked the same again for so long: some lock accounts."""
 
 _MOST_TOKENS = 4096
+_JWT_PARTS = 3
 _TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")
 _POST_REFUSED = frozenset({400, 401, 403, 404, 405, 501})
 
@@ -84,6 +87,7 @@ class Authorizer(RequestAuthorizer):
         clock: Clock,
         token_scopes: Callable[[Scopes], Scopes] = lambda scopes: scopes,
         drop_credential: Callable[[], None] = lambda: None,
+        missing: Callable[[], str] = lambda: "",
     ) -> None:
         """Make an authorizer.
 
@@ -94,7 +98,9 @@ class Authorizer(RequestAuthorizer):
             clock: time.
             token_scopes: puts scopes into the words of the registry's token service.
             drop_credential: makes ``credential`` ask its sources anew, since what it returned was not accepted.
+            missing: says what would give an anonymous client a credential, as a remedy; "" where nothing is known.
         """
+        self._missing = missing
         self._token_scopes = token_scopes
         self._drop_credential = drop_credential
         self._host = host
@@ -279,7 +285,10 @@ class Authorizer(RequestAuthorizer):
         who = f'the credential of user "{credential.username}"' if credential is not None else "an anonymous client"
         what = f"the token service of {self._host} gives {who} no token for {' '.join(scopes) or 'this registry'}"
         if answer.status in (400, 401, 403):
-            return UnauthorizedError(f"{what}: status {answer.status}", host=self._host, status=answer.status)
+            remedy = (credential is None and self._missing()) or None
+            return UnauthorizedError(
+                f"{what}: status {answer.status}", host=self._host, status=answer.status, remedy=remedy
+            )
         if answer.status in (404, 405):
             return UnsupportedError(
                 f"{what}: status {answer.status}; neither GET nor POST is understood there",
@@ -311,5 +320,29 @@ def _read_token(body: bytes, received: float, host: str) -> _Token:
         )
     life = fields.get("expires_in")
     if not isinstance(life, int | float) or isinstance(life, bool) or not 0 < life < math.inf:
-        life = DEFAULT_LIFE_S
+        life = _told_life_s(text)
     return _Token(text, received + min(life, LONGEST_LIFE_S) * USABLE_SHARE)
+
+
+def _told_life_s(token: str) -> float:
+    """Return the life that a JWT tells of itself, between its own two moments; what is no such token lives a minute.
+
+    Nobody checks its signature here, so it is a hint: it is believed for no longer than `LONGEST_TOLD_LIFE_S`.
+    """
+    claims = read_claims(token)
+    begins, ends = claims.get("iat"), claims.get("exp")
+    if not isinstance(begins, int) or not isinstance(ends, int):
+        return DEFAULT_LIFE_S
+    return min(max(float(ends - begins), DEFAULT_LIFE_S), LONGEST_TOLD_LIFE_S)
+
+
+def read_claims(token: str) -> Mapping[str, object]:
+    """Return what a JWT says, unverified; nothing of one that cannot be read. Source: RFC 7519, section 3."""
+    parts = token.split(".")
+    if len(parts) != _JWT_PARTS:
+        return {}
+    try:
+        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except (binascii.Error, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -52,12 +52,14 @@ class UploadHabits:
     chunked: bool
     chunk_size: int
     mounts_refused: int = 0
+    may_chunk: bool = True
 
     @classmethod
     def of(cls, provider: Provider) -> UploadHabits:
         """Return what the provider says beforehand."""
         mounts_refused = 0 if provider.abilities.mount else _MOST_REFUSED_MOUNTS
-        return cls(provider.abilities.chunked_only, provider.limits.chunk_size, mounts_refused)
+        abilities = provider.abilities
+        return cls(abilities.chunked_only, provider.limits.chunk_size, mounts_refused, not abilities.whole_only)
 
 
 async def mount_blob(http: RegistryHttp, path: str, blob: Descriptor, origin_path: str, habits: UploadHabits) -> bool:
@@ -222,6 +224,8 @@ def _judge_refusal(cause: RegistryError, habits: UploadHabits, *, chunked: bool)
         cause.status == 416  # noqa: PLR2004 - a whole body has no wrong offset: it is too large for the registry
         or (isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 501))
     ):
+        if not habits.may_chunk:
+            return cause
         habits.chunked = True
         cause.retryable = True
     elif _UNKNOWN_UPLOAD & set(cause.error_codes) or cause.status in (404, 416):

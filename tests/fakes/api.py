@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from mirrord.demo.registry.asgi import Answer, Receive, Request, Scope, Send, json_answer, send_answer
+from mirrord.demo.registry.routes import Route
 
 if TYPE_CHECKING:
     from tests.fakes.registry import FakeRegistry
@@ -29,6 +30,10 @@ class EmulatedApi:
         """Answer one request."""
         request = Request(scope, receive)
         await send_answer(await self.answer(request), send, head=request.method == "HEAD")
+
+    def before(self, request: Request, route: Route) -> Answer | None:
+        """Return the answer to a request of the distribution API that no switch describes; None: as usual."""
+        return None
 
     async def answer(self, request: Request) -> Answer:
         """Return the answer to a request."""

@@ -36,7 +36,8 @@ class Auth:
     token request fail with ``refused_scope_status``. ``expires_in`` stands in the token's JSON as it is, None leaves
     it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock. ``expired``: with Basic, the
     passwords are tokens that the registry's own API issued, and this is the answer to one that has died.
-    ``opaque_scope`` is a scope that grants everything, where it is asked for.
+    ``opaque_scope`` is a scope that grants everything, where it is asked for. Where ``post`` refuses, it may still take
+    refresh tokens. With ``told_life_s`` tokens are JWTs, which tell a life of so many seconds.
 
     With ``push_creates`` a token for a push makes the repository, and a token for one that is not there grants nothing.
     ``delete_action`` is what a deletion needs; without ``catalog_scope`` the catalog needs a token of any scope.
@@ -67,6 +68,8 @@ class Auth:
     catalog_scope: bool = True
     expired: Refusal | None = None
     opaque_scope: str = ""
+    post_takes_refresh_tokens: bool = False
+    told_life_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -198,6 +198,7 @@ class FakeRegistry:
         route = parse_route(request.path)
         realm = f"{self.scheme}://{self.token_host}{self.profile.auth.token_path}"
         answer = refuse_access(self.profile.auth, self.tokens, realm, request, route)
+        answer = answer or (self.api.before(request, route) if self.api is not None else None)
         answer = answer or self.switches.before(scope, request, route)
         if answer is None and route.kind is RouteKind.MANIFEST and request.method == "PUT":
             answer = await self._put_manifest(scope, receive, route)

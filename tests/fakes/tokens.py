@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
@@ -18,6 +19,9 @@ from tests.fakes.profiles import Auth, Refusal
 
 Access = frozenset[tuple[str, str, str]]
 """(type, name, action), ``("repository", "team/app", "pull")`` for instance."""
+
+REFRESH = "<refresh>"
+"""The user under whose name refresh tokens are known, in `TokenService.also`."""
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -56,6 +60,8 @@ class TokenService:
         self.count = 0
         self.created: set[str] = set()
         self.exists: Callable[[str], bool] = lambda name: name in self.created
+        self.also: set[tuple[str, str]] = set()
+        """Further users with their passwords."""
 
     def revoke_all(self) -> None:
         """Let every token issued so far be refused from now on."""
@@ -76,10 +82,13 @@ class TokenService:
         if request.path != self.auth.token_path or request.method not in {"GET", "POST"}:
             return json_answer({"details": "no such page"}, status=404)
         if request.method == "POST":
-            if self.auth.post is not None:
-                return refusal_answer(self.auth.post)
             form = parse_qs(b"".join([piece async for piece in request.pieces()]).decode())
+            refreshes = self.auth.post_takes_refresh_tokens and form.get("grant_type") == ["refresh_token"]
+            if self.auth.post is not None and not refreshes:
+                return refusal_answer(self.auth.post)
             given = (form.get("username", [""])[0], form.get("password", [""])[0])
+            if refreshes:
+                given = (REFRESH, form.get("refresh_token", [""])[0])
             scopes = " ".join(form.get("scope", [])).split()
         else:
             given = basic_credential(request.header("Authorization")) or ("", "")
@@ -89,7 +98,7 @@ class TokenService:
 
     def _grant(self, given: tuple[str, str], scopes: list[str]) -> Answer:
         anonymous = given == ("", "")
-        if not anonymous and given != (self.auth.user, self.auth.password):
+        if not anonymous and given != (self.auth.user, self.auth.password) and given not in self.also:
             return json_answer({"details": "incorrect username or password"}, status=401)
         if any(part in scope for scope in scopes for part in self.auth.refused_scopes):
             return json_answer({"details": "invalid scope"}, status=self.auth.refused_scope_status)
@@ -104,6 +113,8 @@ class TokenService:
             access |= {("*", "*", action) for action in allowed}
         self.count += 1
         text = f"token-{self.count}.{'x' * 32}"
+        if self.auth.told_life_s is not None:
+            text = jwt({"iat": 1_000_000, "exp": 1_000_000 + int(self.auth.told_life_s), "jti": self.count})
         self.issued[text] = Token(text=text, access=access, dies_at_s=self.clock.now_s + self.auth.life_s)
         body: dict[str, object] = dict.fromkeys(self.auth.token_keys, text)
         if self.auth.expires_in is not None:
@@ -112,6 +123,12 @@ class TokenService:
             issued_at = datetime.now(UTC) + timedelta(seconds=self.auth.issued_at_skew_s)
             body["issued_at"] = issued_at.isoformat().replace("+00:00", "Z")
         return json_answer(body)
+
+
+def jwt(claims: Mapping[str, object]) -> str:
+    """Return a JWT that says this; its signature is none."""
+    parts = [json.dumps({"alg": "RS256", "typ": "JWT"}), json.dumps(claims), "signature"]
+    return ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
 
 
 def parse_scopes(scopes: Iterable[str]) -> Access:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from mirrord.errors import ListingIncompleteError, ProtocolViolationError, quote
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.http import RegistryHttp
+from mirrord.registry.scopes import NO_SCOPE, Scopes
 
 MAX_PAGES = 200
 MAX_BODY = 16 * 1024 * 1024
@@ -37,6 +38,7 @@ async def json_pages(
     *,
     headers: Mapping[str, str] | None = None,
     most: int = MAX_PAGES,
+    access: Scopes = NO_SCOPE,
 ) -> AsyncIterator[object]:
     """Yield the JSON of each page, from ``first`` on.
 
@@ -48,6 +50,7 @@ async def json_pages(
             another origin is refused when it is asked for.
         headers: further headers of each request.
         most: pages after which the listing is given up.
+        access: what it needs, where ``http`` is the registry's own client.
 
     Raises:
         ListingIncompleteError: a page came twice, or there are more than ``most``.
@@ -60,7 +63,7 @@ async def json_pages(
             reason = "the pages repeat" if target in visited else f"more than {most} pages"
             raise ListingIncompleteError(f"{what}: {reason}", host=http.host)
         visited.add(target)
-        answer = await _ask(http, target, what, headers)
+        answer = await _ask(http, target, what, headers, access)
         page = read_json(answer, what)
         yield page
         target = following(answer, page)
@@ -104,12 +107,14 @@ def items_of(page: object, what: str) -> list[dict[str, object]]:
     return [entry for entry in page if isinstance(entry, dict)]
 
 
-async def _ask(http: RegistryHttp, target: str, what: str, headers: Mapping[str, str] | None) -> Answer:
+async def _ask(
+    http: RegistryHttp, target: str, what: str, headers: Mapping[str, str] | None, access: Scopes = NO_SCOPE
+) -> Answer:
     call = Call(
         method="GET",
         target=target,
         what=what,
-        scopes=(),
+        scopes=access,
         headers={"Accept": "application/json", **(headers or {})},
         limit=MAX_BODY,
         too_large_code="LISTING_TOO_LARGE",

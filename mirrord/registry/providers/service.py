@@ -6,8 +6,8 @@ the life of its client, so that what it learned (tokens of an API, repositories 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mirrord.errors import RegistryError
@@ -15,7 +15,7 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.clock import Clock
-from mirrord.ports.credentials import Credential
+from mirrord.ports.credentials import Credential, CredentialProvider
 from mirrord.ports.events import EventSink
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.http import RegistryHttp
@@ -29,11 +29,12 @@ Authorization = Callable[[], Awaitable[str | None]]
 class ApiOpener(Protocol):
     """Opens clients of APIs beside the distribution API."""
 
-    def __call__(self, base: str, authorization: Authorization) -> RegistryHttp:
+    def __call__(self, base: str, authorization: Authorization, *, direct: bool = False) -> RegistryHttp:
         """Return a client of the API at ``base``, ``https://hub.docker.com`` for instance, made on first use.
 
         It has limits, retries and a breaker of its own, follows nothing to another origin, and carries what
-        ``authorization`` returns: never the registry's tokens.
+        ``authorization`` returns: never the registry's tokens. A ``direct`` one goes past the registry's proxy:
+        for what the machine itself, or the cloud below it, answers.
         """
         ...
 
@@ -51,6 +52,7 @@ class Api:
         open: opens a client of an API beside the distribution API.
         clock: time.
         events: who listens.
+        environment: the process's environment.
     """
 
     host: str
@@ -61,6 +63,7 @@ class Api:
     open: ApiOpener
     clock: Clock
     events: EventSink
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class RegistryService:
@@ -69,6 +72,13 @@ class RegistryService:
     def __init__(self, api: Api) -> None:
         """Ask nothing yet."""
         self.api = api
+
+    def credentials(self) -> CredentialProvider | None:
+        """Return the registry's native source of credentials, where that asks over HTTP; None where there is none.
+
+        It stands where that of `Provider.credentials` would, and fails as that does.
+        """
+        return None
 
     def list_tags(self, path: str) -> AsyncIterator[TagPage]:
         """Yield the tags of a repository by the distribution API: complete, or an error."""
