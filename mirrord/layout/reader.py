@@ -22,7 +22,7 @@ from mirrord.ports.registry import ReferrersAnswer, RepositoryReader
 
 PIECE = 1024 * 1024
 
-_LISTING = ListingTraits(page_size=100_000, has_digests=True)
+_LISTING = ListingTraits(page_size=100_000, has_digests=True, is_whole=True)
 
 
 class LayoutReader(RepositoryReader):

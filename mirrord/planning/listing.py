@@ -39,8 +39,26 @@ class TagHints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingTraits:
-    """What a listing costs and tells: tags per request, and whether it knows digests and times."""
+    """What a listing costs and tells: tags per request, and whether it knows digests and times.
+
+    ``page_size`` is that of plain listings; ``bulk_page_size`` that of the API which tells digests, None: the same.
+    ``is_whole``: it is the plain listing itself that tells digests, and so it lacks no tag.
+    """
 
     page_size: int = 1000
     has_digests: bool = False
     has_times: bool = False
+    bulk_page_size: int | None = None
+    is_whole: bool = False
+
+    def pages(self, tags: int) -> int:
+        """Return the requests that a plain listing of ``tags`` takes: one without tags is one page too."""
+        return _pages(tags, self.page_size)
+
+    def bulk_pages(self, tags: int) -> int:
+        """Return the requests that a listing of ``tags`` with their digests takes; a plain one where none are told."""
+        return _pages(tags, self.page_size if self.bulk_page_size is None else self.bulk_page_size)
+
+
+def _pages(tags: int, size: int) -> int:
+    return max(1, -(-tags // max(1, size)))  # a page of no tags would never end

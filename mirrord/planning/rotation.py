@@ -23,5 +23,14 @@ A prime number, and no divisor of a day: runs an hour or six hours apart meet ot
 
 def is_due(location: Location, tag: Tag, moment: datetime) -> bool:
     """Say whether it is the turn of a tag at ``moment``, which is aware of its zone."""
-    name = blake2b(f"{location}:{tag}".encode(), digest_size=8).digest()
-    return int.from_bytes(name, "big") % TURNS == int(moment.timestamp()) // TURN_S % TURNS
+    return _is_turn_of(f"{location}:{tag}", moment)
+
+
+def is_listing_due(location: Location, moment: datetime) -> bool:
+    """Say whether it is the turn of a repository at ``moment``: it is listed plainly too, for tags that no API told."""
+    return _is_turn_of(f"{location}", moment)
+
+
+def _is_turn_of(name: str, moment: datetime) -> bool:
+    number = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
+    return number % TURNS == int(moment.timestamp()) // TURN_S % TURNS

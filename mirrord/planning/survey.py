@@ -41,7 +41,7 @@ def choose_survey(
     one_by_one = literal_count * (1 + per_time)
     tags = max(literal_count, ASSUMED_TAGS if known_tag_count is None else known_tag_count)
     afterwards = literal_count * ((0 if traits.has_digests else 1) + (0 if traits.has_times else per_time))
-    return Survey.LIST if _pages(tags, traits) + afterwards < one_by_one else Survey.HEAD_EACH
+    return Survey.LIST if traits.bulk_pages(tags) + afterwards < one_by_one else Survey.HEAD_EACH
 
 
 def choose_look(count: int, traits: ListingTraits, known_tag_count: int | None = None) -> Survey:
@@ -55,9 +55,4 @@ def choose_look(count: int, traits: ListingTraits, known_tag_count: int | None =
     if not traits.has_digests:
         return Survey.HEAD_EACH
     tags = max(count, count * TAGS_PER_MIRRORED_TAG if known_tag_count is None else known_tag_count)
-    return Survey.LIST if _pages(tags, traits) < count else Survey.HEAD_EACH
-
-
-def _pages(tags: int, traits: ListingTraits) -> int:
-    """Return the pages of a listing; one without tags is one page too, and a page of no tags would never end."""
-    return max(1, -(-tags // max(1, traits.page_size)))
+    return Survey.LIST if traits.bulk_pages(tags) < count else Survey.HEAD_EACH

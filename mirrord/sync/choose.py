@@ -25,6 +25,9 @@ from mirrord.sync.listing import TagIndex
 from mirrord.sync.looking import ask_source
 from mirrord.transfer.side import each
 
+NAMES_PAGES = 2
+"""A plain listing of at most so many pages stands beside each one with digests."""
+
 _UNREADABLE = (ContentMismatchError, InvalidDigestError, InvalidManifestError, NotFoundError)
 """The source answered, and what it holds says nothing. Any other error may hide a creation time."""
 
@@ -129,9 +132,22 @@ async def _find_entries(
     context.hints.learn(source, index.entries.values())
     entries = {tag: TagEntry(tag=tag) for tag in demanded} | index.entries
     if not index.complete:
+        entries = await _find_untold(context, reader, index) | entries
         hidden = await _find_hidden(context, selector, reader, entries)
         entries |= {tag: TagEntry(tag=tag) for tag in hidden}
     return entries, index.skipped
+
+
+async def _find_untold(context: Context, reader: RepositoryReader, told: TagIndex) -> dict[Tag, TagEntry]:
+    """Return the tags of the plain listing: an API may lack a tag for good, which no rule would ever take then.
+
+    It costs little where a page of it is large or the repository small; a long one is asked for in its turn.
+    """
+    few = reader.listing.pages(len(told.entries)) <= NAMES_PAGES
+    if not few and not context.hints.is_listing_due(reader.location, context.clock):
+        return {}
+    complete = await context.listings.complete_if_possible(reader)
+    return {tag: TagEntry(tag=tag) for tag in complete.entries} if complete is not None else {}
 
 
 async def _look_up(context: Context, reader: RepositoryReader, most_pages: int) -> Mapping[Tag, TagEntry]:

@@ -17,7 +17,7 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.attachment import fallback_tag
 from mirrord.planning.listing import TagEntry, TagHints
-from mirrord.planning.rotation import is_due
+from mirrord.planning.rotation import is_due, is_listing_due
 from mirrord.planning.survey import Survey, choose_look
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, Noted
@@ -84,6 +84,10 @@ class Hints:
             return None
         told = self._told.get(location)
         return told.digests.get(tag) if told is not None else None
+
+    def is_listing_due(self, location: Location, clock: Clock) -> bool:
+        """Say whether it is the turn of a repository to be listed plainly as well."""
+        return is_listing_due(location, self._moment or clock.now())
 
     def check(self, location: Location, tag: Tag, head: Descriptor | None, events: EventSink) -> None:
         """Compare what the registry itself says with what was told; a difference is counted, and the hint dropped."""

@@ -99,7 +99,7 @@ class Listings:
                 return known
             if (told := self._told.get(location)) is not None:
                 return told
-            told = await _index(reader.bulk_tags(), complete=False)
+            told = await _index(reader.bulk_tags(), complete=reader.listing.is_whole)
             if self._lock(location, "told") is lock:  # else it was forgotten while it was under way
                 self._told[location] = told
             return told

@@ -63,7 +63,8 @@ async def test_unchanged_rule_spends_no_pull(trap: str) -> None:
     assert second.counted == 0
     assert net.hub.traffic.counts["manifest GET"] == 0
     assert second.traffic.pulls == {}
-    assert second.traffic.quotas == {HOST: PullQuota(limit=100, remaining=91, window_s=21_600)}
+    left = PullQuota(limit=100, remaining=91, window_s=21_600)
+    assert second.traffic.quotas in ({}, {HOST: left}), "told by a HEAD alone, where a tag had its turn"
 
 
 @trap("trap-26-dockerhub-exact")

@@ -57,7 +57,7 @@ class GhcrProvider(Provider):
 
     name = "ghcr"
     limits = Limits(chunk_size=4 * MIB)
-    listing = ListingTraits(page_size=1000, has_digests=True)
+    listing = ListingTraits(page_size=1000, has_digests=True, bulk_page_size=100)
 
     def matches(self, host: str) -> bool:
         """Match ghcr.io and GitHub's clouds with data residency; one's own server is named in the configuration."""

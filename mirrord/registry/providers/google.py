@@ -86,7 +86,7 @@ class GoogleProvider(Provider):
     name = "google"
     abilities = Abilities(whole_only=True)
     limits = Limits(longest_read=LONGEST_READ)
-    listing = ListingTraits(page_size=PAGE_SIZE, has_digests=True, has_times=True)
+    listing = ListingTraits(page_size=PAGE_SIZE, has_digests=True, has_times=True, is_whole=True)
 
     def matches(self, host: str) -> bool:
         """Match gcr.io, its regions, and the Docker hosts of Artifact Registry."""

@@ -58,7 +58,7 @@ class HarborProvider(Provider):
     """Harbor."""
 
     name = "harbor"
-    listing = ListingTraits(has_digests=True)
+    listing = ListingTraits(has_digests=True, bulk_page_size=PAGE_SIZE)
 
     def matches(self, host: str) -> bool:  # noqa: ARG002 - never told by its host
         """Match no host: a Harbor has a name of its own, and is named in the configuration."""

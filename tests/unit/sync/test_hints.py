@@ -20,6 +20,7 @@ from mirrord.errors import (
 from mirrord.oci.reference import Reference, Repository, Tag
 from mirrord.planning.listing import ListingTraits
 from mirrord.planning.report import Outcome
+from mirrord.planning.rotation import TURN_S, is_listing_due
 from mirrord.planning.rule import TagSelector
 from mirrord.sync.delete import delete
 from mirrord.sync.run import Run
@@ -65,7 +66,7 @@ async def test_unchanged_tags_are_in_sync_by_one_listing_a_side(scene: Scene, bu
     assert set(stands(run).values()) == {IN_SYNC}
     assert len(stands(run)) == 6
     assert {o.location: verbs(scene, o.location) for o in scene.memory.log} == {
-        SOURCE: ["bulk_tags"],
+        SOURCE: ["bulk_tags", "list_tags"],
         A: ["bulk_tags"],
         B: ["bulk_tags"],
     }
@@ -90,7 +91,7 @@ async def test_hints_of_the_source_alone_spare_its_looks(scene: Scene) -> None:
     run = await scene.sync(make_rule("rule", A))
 
     assert set(stands(run).values()) == {IN_SYNC}
-    assert verbs(scene, SOURCE) == ["bulk_tags"]
+    assert verbs(scene, SOURCE) == ["bulk_tags", "list_tags"]
     assert asked(scene, A) == sorted(TAGS)
 
 
@@ -432,6 +433,34 @@ async def test_listing_that_ends_early_in_silence_hides_nothing_of_the_target(sc
 
     assert set(stands(run).values()) == {IN_SYNC}
     assert len(asked(scene, A)) == 2
+
+
+@keeps("02")
+async def test_tag_that_no_api_tells_is_copied_where_a_plain_listing_is_short(scene: Scene, bulk: str) -> None:
+    scene.memory.add(SOURCE, scene.memory.add(SOURCE, make_image("1.0")), "hidden")
+    del scene.memory.freeze(SOURCE)[Tag("hidden")]
+
+    run = await scene.sync(make_rule("rule", A))
+
+    assert stands(run)["hidden", A] is COPIED
+    assert differences(scene) == {SOURCE.host: 1}
+
+
+@keeps("02")
+async def test_tag_that_no_api_tells_is_copied_from_a_long_listing_in_its_turn(scene: Scene, bulk: str) -> None:
+    scene.memory.tell_in_bulk(SOURCE.host, page_size=1)
+    scene.memory.add(SOURCE, scene.memory.add(SOURCE, make_image("1.0")), "hidden")
+    del scene.memory.freeze(SOURCE)[Tag("hidden")]
+    while is_listing_due(SOURCE, scene.clock.now()):
+        scene.clock.advance(TURN_S)
+
+    before = await scene.sync(make_rule("rule", A))
+    while not is_listing_due(SOURCE, scene.clock.now()):
+        scene.clock.advance(TURN_S)
+    after = await scene.sync(make_rule("rule", A))
+
+    assert ("hidden", A) not in stands(before)
+    assert stands(after)["hidden", A] is COPIED
 
 
 @keeps("02")

@@ -239,7 +239,7 @@ async def test_signatures_that_both_sides_have_cost_no_look(scene: Scene) -> Non
     run = await scene.sync(make_rule("rule", A))
 
     assert set(stands(run).values()) == {IN_SYNC}
-    assert {o.verb for o in scene.memory.log} == {"bulk_tags"}
+    assert {o.verb for o in scene.memory.log} == {"bulk_tags", "list_tags"}
 
 
 async def test_signature_that_came_late_is_found_by_listings(scene: Scene) -> None:

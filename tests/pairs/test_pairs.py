@@ -1,0 +1,150 @@
+"""Each ordered pair of registries mirrors all kinds of content completely, and writes nothing when asked again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from mirrord.app import Network, open_app
+from mirrord.oci.reference import Repository
+from mirrord.planning.report import Outcome, RuleReport
+from mirrord.planning.rule import Rule, Source
+from mirrord.planning.target import TargetTemplate
+from mirrord.ports.events import NullSink
+from mirrord.ports.settings import EnvSecret, RegistrySettings, Secret, TlsSettings
+from mirrord.sync.run import Run
+from tests.fakes.internet import Internet
+from tests.fakes.profiles import Names, Profile
+from tests.fakes.registries.dockerhub import DOCKERHUB, NAMES_DOCKERHUB
+from tests.fakes.registries.ecr import ECR, NAMES_ECR, control_plane
+from tests.fakes.registries.ecr import HOST as ECR_HOST
+from tests.fakes.registries.ghcr import GHCR, NAMES_GHCR
+from tests.fakes.registries.google import GOOGLE, NAMES_GOOGLE
+from tests.integration.conftest import StartFront, StartRegistry
+from tests.integration.servers import Credentials
+from tests.pairs.content import make_shelf
+from tests.pairs.sides import Emulated, Real, Side
+
+pytestmark = pytest.mark.anyio
+
+GOOGLE_HOST = NAMES_GOOGLE.registry
+EMULATED: dict[str, tuple[str, Profile, Names]] = {
+    "dockerhub": ("docker.io", DOCKERHUB, NAMES_DOCKERHUB),
+    "ecr": (ECR_HOST, ECR, NAMES_ECR),
+    "ghcr": ("ghcr.io", GHCR, NAMES_GHCR),
+    "google": (GOOGLE_HOST, GOOGLE, NAMES_GOOGLE),
+}
+NGINX = "nginx"
+KINDS = (*EMULATED, NGINX)
+# Two parts, as Docker Hub wants it; Google's have three. The source and the target may be one registry.
+PATHS = {"google": ("acme-prod/images/app", "acme-prod/mirror/app")}
+PASSWORD = Credentials("mirror", "correct horse: battery")
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What sides are made of."""
+
+    internet: Internet
+    monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest
+
+    @asynccontextmanager
+    async def sides(self, source: str, target: str) -> AsyncIterator[tuple[Side, Side]]:
+        """Open both sides; one registry where they are of one kind."""
+        async with AsyncExitStack() as stack:
+            opened = {kind: await self._open(kind, stack) for kind in dict.fromkeys((source, target))}
+            yield opened[source], opened[target]
+
+    async def _open(self, kind: str, stack: AsyncExitStack) -> Side:
+        if kind == NGINX:
+            return self._nginx()
+        host, profile, names = EMULATED[kind]
+        registry = await self.internet.join(profile, names)
+        if kind == "ecr":  # its credential comes from AWS, and so do its repositories
+            await stack.enter_async_context(control_plane(registry, self.monkeypatch))
+            return Emulated(registry, host, RegistrySettings(host=host))
+        auth = registry.profile.auth
+        return Emulated(
+            registry, host, RegistrySettings(host=host, username=auth.user, password=EnvSecret(auth.password))
+        )
+
+    def _nginx(self) -> Real:
+        start: StartRegistry = self.request.getfixturevalue("start_registry")
+        start_front: StartFront = self.request.getfixturevalue("start_tls_front")
+        backend = start()
+        front = start_front(backend, credentials=PASSWORD)
+        settings = RegistrySettings(
+            host=front.address,
+            username=PASSWORD.username,
+            password=EnvSecret(PASSWORD.password),
+            tls=TlsSettings(ca_file=str(front.ca_file)),
+        )
+        return Real(front, backend, settings)
+
+
+def pairs() -> Iterator[object]:
+    """Yield all ordered pairs; those with a real registry start processes."""
+    for source in KINDS:
+        for target in KINDS:
+            marks = [pytest.mark.integration] if NGINX in (source, target) else []
+            yield pytest.param(source, target, id=f"{source}-to-{target}", marks=marks)
+
+
+async def sync(bench: Bench, rule: Rule, *sides: Side) -> RuleReport:
+    """Run mirrord once, as a process of its own would."""
+
+    async def read_secret(secret: Secret) -> str:
+        assert isinstance(secret, EnvSecret)
+        return secret.name
+
+    async with open_app(
+        settings={side.host: side.settings for side in sides},
+        read_secret=read_secret,
+        environment={},
+        events=NullSink(),
+        network=Network(transport=bench.internet.transport, resolver=bench.internet.resolve),
+    ) as app:
+        run = Run(app.context, [rule])
+        await run.carry_out(app.executor())
+        return run.rules[0].report()
+
+
+def said(report: RuleReport) -> list[str]:
+    """Return what went wrong, as it would be shown."""
+    return [str(p) for p in report.problems] + [r.reason for r in report.results if r.problem] + list(report.warnings)
+
+
+@pytest.mark.parametrize(("source_kind", "target_kind"), list(pairs()))
+async def test_pair_mirrors_everything_and_then_writes_nothing(
+    source_kind: str, target_kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A multi-arch image, a single-arch one, a Helm chart, and a signed image with an SBOM."""
+    shelf = make_shelf()
+    async with Internet() as internet:
+        bench = Bench(internet, monkeypatch, request)
+        async with bench.sides(source_kind, target_kind) as (source, target):
+            path = PATHS.get(source_kind, ("acme/app", ""))[0]
+            target_path = PATHS.get(target_kind, ("", "acme/mirror"))[1]
+            source.fill(path, shelf)
+            rule = Rule(
+                name="pair",
+                source=Source(location=Repository(source.host, path)),
+                targets=(TargetTemplate.parse(f"{target.host}/{target_path}"),),
+            )
+
+            first = await sync(bench, rule, source, target)
+            lacking = target.lacks(target_path, shelf)
+            target.forget()
+            second = await sync(bench, rule, source, target)
+            written = target.writes()
+
+    assert said(first) == []
+    assert first.count(Outcome.COPIED) == 4
+    assert lacking == []
+    assert said(second) == []
+    assert second.count(Outcome.IN_SYNC) == 4
+    assert written == []
