@@ -195,6 +195,14 @@ class RateLimitedError(RegistryError):
     default_retryable = True
 
 
+class QuotaExhaustedError(RateLimitedError):
+    """The registry's quota of pulls is used up, or what is left of it is reserved. Everything but pulls still works."""
+
+    default_code = "QUOTA_EXHAUSTED"
+    default_remedy = "wait for the window of the quota to pass, or log in for a larger one"
+    default_retryable = False
+
+
 class UnavailableError(RegistryError):
     """No answer, a broken connection, or a server error: the same request may work later."""
 

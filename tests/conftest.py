@@ -15,6 +15,8 @@ IN_CI = os.environ.get("CI", "").lower() == "true"
 # A row such as E16, and a variant of one such as D68:tags-null.
 ROW = re.compile(r"([ACDEMP][1-9]\d*)(?::.+)?")
 ROW_ID = re.compile(r"\[(?:.*-)?([ACDEMP][1-9]\d*):[^\]]+\]$")
+COLLECTED = pytest.StashKey[list[str]]()
+"""The ids of all tests that a run found, before any were left out of it."""
 SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
 
 # How long an example takes says more about the machine than about the code.
@@ -42,6 +44,12 @@ def require_tool() -> Callable[..., None]:
             pytest.skip(f"not installed: {', '.join(missing)} (`make system` as root installs them)")
 
     return require
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take note of all tests before `-m` and `-k` leave some out: the table of traps is held against all of them."""
+    config.stash[COLLECTED] = [item.nodeid for item in items]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

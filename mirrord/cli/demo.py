@@ -180,10 +180,12 @@ class _Releases:
         """Carry out all rules, and say what came of it on one line."""
         from mirrord.planning.report import Outcome, summarise
         from mirrord.sync.listing import Listings
+        from mirrord.sync.resolving import Resolutions
         from mirrord.sync.run import Run
 
         started = app.context.clock.monotonic()
-        run = Run(replace(app.context, listings=Listings()), self._rules)
+        context = replace(app.context, listings=Listings(), resolutions=Resolutions())  # each run asks anew
+        run = Run(context, self._rules)
         await run.carry_out(app.executor())
         seconds = app.context.clock.monotonic() - started
         reports = [rule.report() for rule in run.rules]

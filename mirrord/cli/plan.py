@@ -86,7 +86,7 @@ def make_plan(config_path: str | None, names: Sequence[str] | None, *, progress:
         await check_registries(app, rules, ConfiguredSecrets(os.environ))
         run = Run(app.context, rules)
         found = await forecast(app.context, run)
-        return PlanReport(rules=tuple(one.report() for one in run.rules), forecast=found)
+        return PlanReport(rules=tuple(one.report() for one in run.rules), forecast=found, traffic=app.cost())
 
     with display:
         return run_async(body, config=config, events=display)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.text import Text
 
 from mirrord.cli.names import TagPair, source_name, target_name
+from mirrord.cli.quotas import needed_lines, pulls_json
 from mirrord.cli.runjson import Json, in_order, pair_json, problem_json, result_json, tags_json, totals_json
 from mirrord.cli.runreport import rule_summary, trouble_lines
 from mirrord.cli.units import count_text, size_text
 from mirrord.planning.estimate import Estimate
 from mirrord.planning.plan import TagPlan
-from mirrord.planning.report import Outcome, RuleReport
+from mirrord.planning.report import Outcome, RuleReport, TrafficReport
 from mirrord.sync.estimating import Change, Forecast
 
 _VERB_WIDTH = 8
@@ -22,15 +23,21 @@ _STYLES = {"copy": "green", "replace": "yellow"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
-    """What a run would do: the changes, and how all other images stand."""
+    """What a run would do: the changes, and how all other images stand. ``traffic`` is what planning cost."""
 
     rules: tuple[RuleReport, ...]
     forecast: Forecast
+    traffic: TrafficReport = field(default_factory=TrafficReport)
 
     @property
     def changed_tags(self) -> int:
         """How many images (tags on targets) would be written."""
         return sum(len(change.tags) for change in self.forecast.changes)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every image could be looked at."""
+        return not any(rule.problems or rule.count(Outcome.FAILED) for rule in self.rules)
 
 
 def plan_lines(report: PlanReport, *, everything: bool) -> list[Text]:
@@ -48,7 +55,7 @@ def plan_lines(report: PlanReport, *, everything: bool) -> list[Text]:
                 lines.append(Text(f"  {'in sync'.ljust(_VERB_WIDTH)} {name}", style="dim"))
     lines += trouble_lines(report.rules)
     lines += [Text(f"warning: {warning}", style="yellow") for warning in report.forecast.warnings]
-    return [*lines, Text(), *_sum_lines(report)]
+    return [*lines, Text(), *_sum_lines(report), *needed_lines(report.traffic, complete=report.is_complete)]
 
 
 def plan_json(report: PlanReport, exit_code: int) -> Json:
@@ -69,6 +76,7 @@ def plan_summary_json(report: PlanReport, exit_code: int) -> Json:
         "exit_code": exit_code,
         "totals": {**totals, "copy": decisions.count("copy"), "replace": decisions.count("replace")},
         "estimate": estimate_json(report.forecast.total),
+        "pulls": pulls_json(report.traffic, "needed"),
         "warnings": list(report.forecast.warnings),
         "rules": [
             {
@@ -182,5 +190,5 @@ def _sum_lines(report: PlanReport) -> list[Text]:
     return [
         Text.assemble((count_text(images, "image"), "bold"), f": {counted}"),
         Text(f"blobs: {_cost_text(total)}; {size_text(total.read_bytes)} to read at the source"),
-        Text(f"about {count_text(total.requests, 'request')}, {count_text(total.pulls, 'metered pull')}"),
+        Text(f"about {count_text(total.requests, 'request')}"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from mirrord.cli.quotas import pulls_json
 from mirrord.oci.reference import Tag
 from mirrord.planning.report import BlobTally, Outcome, Problem, RuleReport, RunReport, UnitResult
 
@@ -39,6 +40,8 @@ def summary_json(report: RunReport, exit_code: int) -> Json:
             "bytes_read": dict(sorted(traffic.bytes_read.items())),
             "bytes_written": dict(sorted(traffic.bytes_written.items())),
             "retries": traffic.retries,
+            "pulls": pulls_json(traffic, "spent"),
+            "bulk_differs": dict(sorted(traffic.bulk_differs.items())),
         },
         "rules": [rule_json(rule) for rule in report.rules],
     }

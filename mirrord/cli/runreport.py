@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from mirrord.cli.names import listing_text, result_name, source_name, target_name
+from mirrord.cli.quotas import spent_lines
 from mirrord.cli.runjson import in_order
 from mirrord.cli.units import count_text, size_text, time_text
 from mirrord.planning.report import Outcome, Problem, RuleReport, RunReport, UnitResult
@@ -36,7 +37,7 @@ def run_lines(report: RunReport) -> list[Text]:
         left = sum(len(result.tags) for rule in report.rules for result in rule.results if is_unattempted(result))
         note = f": {count_text(left, 'image')} not attempted or not finished" if left else ""
         lines.append(Text.assemble(("interrupted", "bold yellow"), note))
-    return [*lines, *_sum_lines(report)]
+    return [*lines, *_sum_lines(report), *spent_lines(report.traffic)]
 
 
 def rule_lines(rules: Sequence[RuleReport]) -> list[Text]:
@@ -49,13 +50,13 @@ def rule_lines(rules: Sequence[RuleReport]) -> list[Text]:
 def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
     """Return what failed, what was blocked and skipped, and the warnings; nothing where all went well."""
     lines: list[Text] = []
-    problems = [(rule.rule, problem) for rule in rules for problem in rule.problems]
+    problems = [(rule.label, problem) for rule in rules for problem in rule.problems]
     results = [result for rule in rules for result in rule.results]
     failed = [result for result in results if result.outcome is Outcome.FAILED]
     if problems or failed:
         lines += _title("Failed", "bold red")
         for name, problem in problems:
-            lines += [Text(f"  rule {name}"), *_problem_lines(problem)]
+            lines += [Text(f"  {name}"), *_problem_lines(problem)]
         lines += _group_lines(failed)
     blocked = [result for result in results if result.outcome is Outcome.BLOCKED]
     if blocked:
@@ -63,10 +64,10 @@ def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
     skipped = [result for result in results if result.outcome is Outcome.SKIPPED and not is_unattempted(result)]
     if skipped:
         lines += [*_title("Skipped", "bold yellow"), *_group_lines(skipped)]
-    warnings = [(rule.rule, warning) for rule in rules for warning in rule.warnings]
+    warnings = [(rule.label, warning) for rule in rules for warning in rule.warnings]
     if warnings:
         lines += _title("Warnings", "bold yellow")
-        lines += [Text(f"  rule {name}: {warning}") for name, warning in warnings]
+        lines += [Text(f"  {name}: {warning}") for name, warning in warnings]
     return lines
 
 

@@ -8,6 +8,7 @@ A command is a plain function around an async body::
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
@@ -91,7 +92,15 @@ def run_async(
         ) as app:
             return await body(app)
 
+    _collect_garbage_from_here()
     return anyio.run(_supervise, work, backend="asyncio", backend_options={"use_uvloop": _has_uvloop()})
+
+
+def _collect_garbage_from_here() -> None:
+    """End what `__main__` began for the time of imports: from here on things come and go."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _has_uvloop() -> bool:

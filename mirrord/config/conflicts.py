@@ -7,9 +7,9 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from mirrord.config.finding import Finding
 from mirrord.config.flows import Flow
-from mirrord.config.tagsets import Meeting, meeting
 from mirrord.oci.reference import Location
 from mirrord.planning.select import name_candidates
+from mirrord.planning.tagsets import Meeting, meeting
 
 _MOST_FINDINGS = 20
 """Most findings for one target: a hundred rules that all write one repository are one mistake."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mirrord.config.finding import Finding
 from mirrord.config.rules import ReadRule
-from mirrord.config.tagsets import TagSet
 from mirrord.errors import InvalidReferenceError
-from mirrord.oci.reference import Location, Repository
-from mirrord.planning.rule import Rule, Source
-from mirrord.planning.select import select_repositories
+from mirrord.oci.reference import Location
+from mirrord.planning.feeds import sample_sources
+from mirrord.planning.tagsets import TagSet
 from mirrord.planning.target import TargetTemplate
-
-_WILDCARD = re.compile(r"(?P<across>\*{2,})|(?P<within>[*?])")
-# The first for each kind of wildcard differ from the second everywhere, and have the shape of what it stands for.
-_SAMPLES = ({"across": "a/b", "within": "a"}, {"across": "c/d", "within": "c"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +52,6 @@ class Flow:
         source = rule.source
         place = source.location or (source.host, str(source.repositories.pattern) if source.repositories else "")
         return (place, source.tag, source.digest, rule.platforms, self.tags.pieces)
-
-
-def sample_sources(source: Source) -> tuple[Location, ...]:
-    """Return the location that a rule reads, or two that it could."""
-    if source.location is not None:
-        return (source.location,)
-    assert source.repositories is not None
-    text, host = source.repositories.pattern.text, source.repositories.host
-    return tuple(Repository(host, _fill(text, words)) for words in _SAMPLES)
-
-
-def _fill(text: str, words: Mapping[str, str]) -> str:
-    return _WILDCARD.sub(lambda match: words[match.lastgroup or ""], text)
-
-
-def reads(rule: Rule, location: Location) -> bool:
-    """Say whether a rule reads ``location``."""
-    if rule.source.location is not None:
-        return rule.source.location == location
-    assert rule.source.repositories is not None
-    return isinstance(location, Repository) and bool(select_repositories(rule.source.repositories, (location,)))
 
 
 def flows_of(rules: Sequence[ReadRule]) -> tuple[list[Flow], list[Finding]]:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from mirrord.config.finding import Finding
-from mirrord.config.flows import Flow, reads, sample_sources
+from mirrord.config.flows import Flow
 from mirrord.config.rules import ReadRule
-from mirrord.config.tagsets import Meeting, TagSet, meeting
 from mirrord.errors import InvalidReferenceError
 from mirrord.oci.reference import Location
+from mirrord.planning.feeds import reads, sample_sources
+from mirrord.planning.tagsets import Meeting, TagSet, meeting
 
 
 def find_loops(rules: Sequence[ReadRule], flows: Sequence[Flow]) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mirrord.config.finding import Finding, Path
-from mirrord.config.registry_models import RegistrySection
 from mirrord.config.rule_models import RuleOptions
 from mirrord.planning.rule import OnRollback
 
@@ -15,12 +14,6 @@ def pending_of_rule(path: Path, options: RuleOptions) -> Iterator[Finding]:
     if options.on_rollback is OnRollback.BLOCK:
         message = "this version does not remember digests: a tag that returns to an older one is copied all the same"
         yield _pending((*path, "on_rollback"), message)
-
-
-def pending_of_registry(path: Path, section: RegistrySection) -> Iterator[Finding]:
-    """Yield a warning for every setting of a registry that has no effect yet."""
-    if section.quota.reserve:
-        yield _pending((*path, "quota"), "this version does not count pulls: no reserve is kept")
 
 
 def _pending(path: Path, message: str) -> Finding:

@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from mirrord.config.finding import Finding
 from mirrord.config.interpolation import interpolate
-from mirrord.config.pending import pending_of_registry
-from mirrord.config.registry_models import RegistrySection, SecretSection, TlsSection
+from mirrord.config.policies import read_policy
+from mirrord.config.registry_models import CreateRepositoriesSection, RegistrySection, SecretSection, TlsSection
 from mirrord.config.secrets import exposure_of
-from mirrord.errors import InvalidReferenceError
+from mirrord.errors import ConfigError, ConfigProblem, InvalidReferenceError
 from mirrord.oci.reference import parse_host
 from mirrord.ports.settings import CommandSecret, EnvSecret, FileSecret, RegistrySettings, Secret, TlsSettings
 
@@ -45,7 +45,6 @@ def normalise_hosts(
 def check_registry(host: str, key: str, section: RegistrySection, directory: str) -> Iterator[Finding]:
     """Yield what is wrong or risky in one registry's settings."""
     path = ("registries", key)
-    yield from pending_of_registry(path, section)
     if (section.username is None) != (section.password is None):
         has, lacks = ("username", "password") if section.password is None else ("password", "username")
         yield Finding((*path, has), "CONFIG_CONFLICT", f"{has} needs {lacks} beside it")
@@ -59,6 +58,11 @@ def check_registry(host: str, key: str, section: RegistrySection, directory: str
     if section.plain_http and section.password is not None and not host.startswith(_LOOPBACK):
         message = "the credential travels unencrypted: plain_http is on"
         yield Finding((*path, "plain_http"), "CREDENTIAL_UNENCRYPTED", message, is_warning=True)
+    if section.create_repositories is not None and section.create_repositories.lifecycle_policy is not None:
+        try:
+            read_policy(section.create_repositories.lifecycle_policy, directory)
+        except ValueError as exc:
+            yield Finding((*path, "create_repositories", "lifecycle_policy"), "CONFIG_VALUE", str(exc))
     exposure = exposure_of(_secret(section.password, directory)) if section.password else None
     if exposure:
         yield Finding((*path, "password"), "SECRET_FILE_EXPOSED", exposure, is_warning=True)
@@ -68,8 +72,11 @@ def check_registry(host: str, key: str, section: RegistrySection, directory: str
 
 
 def to_settings(host: str, section: RegistrySection, directory: str) -> RegistrySettings:
-    """Return the settings of ``host``; relative paths begin at ``directory``."""
-    creation = section.create_repositories
+    """Return the settings of ``host``; relative paths begin at ``directory``.
+
+    Raises:
+        ConfigError: the file of a lifecycle policy, which was there a moment ago, cannot be read any more.
+    """
     return RegistrySettings(
         host=host,
         provider=section.provider,
@@ -84,8 +91,27 @@ def to_settings(host: str, section: RegistrySection, directory: str) -> Registry
         auth_hosts=section.auth_hosts,
         proxy=section.proxy,
         quota_reserve=section.quota.reserve,
-        create_repositories=creation.model_dump() if creation else None,
+        create_repositories=_creation(section.create_repositories, directory),
     )
+
+
+def _creation(section: CreateRepositoriesSection | None, directory: str) -> dict[str, object] | None:
+    if section is None:
+        return None
+    creation: dict[str, object] = {
+        "tag_immutability": section.tag_immutability,
+        "scan_on_push": section.scan_on_push,
+        "tags": dict(section.tags),
+    }
+    if section.encryption is not None:
+        creation["encryption"] = {"type": section.encryption.type, "key": section.encryption.key}
+    if section.lifecycle_policy is not None:
+        try:
+            creation["lifecycle_policy"] = read_policy(section.lifecycle_policy, directory)
+        except ValueError as exc:
+            problem = ConfigProblem(file="", line=0, column=0, key="", message=str(exc), code="CONFIG_VALUE")
+            raise ConfigError([problem]) from exc
+    return creation
 
 
 def _secret(secret: SecretSection, directory: str) -> Secret:

@@ -102,6 +102,25 @@ class QuotaSection(Section):
     )
 
 
+class EncryptionSection(Section):
+    """How a new repository is encrypted at rest; it cannot be changed later."""
+
+    type: Annotated[str, choice(("AES256", "KMS"))] = Field(
+        default="AES256", description="`AES256` with a key of the registry's, or `KMS` with one of AWS KMS."
+    )
+    key: Text | None = Field(
+        default=None,
+        description="The KMS key, by id, ARN or alias; by default the account's own for the registry.",
+        examples=["alias/mirror"],
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.key is not None and self.type == "AES256":
+            raise fault("CONFIG_CONFLICT", "key needs type: KMS beside it")
+        return self
+
+
 class CreateRepositoriesSection(Section):
     """What a repository gets when mirrord creates it, where the registry does not do so by itself."""
 
@@ -111,6 +130,17 @@ class CreateRepositoriesSection(Section):
     )
     tags: dict[str, Text] = Field(
         default={}, description="Resource tags of the new repository.", examples=[{"team": "platform"}]
+    )
+    encryption: EncryptionSection | None = Field(
+        default=None,
+        description="How the new repository is encrypted; by default as the registry does.",
+        examples=[{"type": "KMS", "key": "alias/mirror"}],
+    )
+    lifecycle_policy: Text | None = Field(
+        default=None,
+        description="The new repository's lifecycle policy: a file of JSON, relative to the configuration file, or the "
+        "JSON itself. By default none.",
+        examples=["lifecycle.json"],
     )
 
 

@@ -7,7 +7,7 @@ the manifest, its blobs and its children are on the disk, and stops naming it be
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -64,17 +64,17 @@ class Editor:
             sweep(directory)
         return True
 
-    def put(self, manifest: AnyManifest, tag: Tag | None) -> bool:
-        """Write a manifest and list it.
+    def put(self, manifest: AnyManifest, tag: Tag | None, absent: Collection[Digest] = ()) -> bool:
+        """Write a manifest and list it; ``absent`` are children that need not be there.
 
         Raises:
-            MissingContentError: a blob or child of it is not in the layout.
+            MissingContentError: a blob, or another child of it, is not in the layout.
             ContentMismatchError: its bytes do not have its digest.
         """
         with self._locked() as locked:
             if not locked:
                 return False
-            self._require_content(manifest)
+            self._require_content(manifest, absent)
             self._store(manifest)
             before = self._index()
             after = before.with_tag(tag, manifest.descriptor) if tag else before.with_bare(manifest.descriptor)
@@ -138,8 +138,9 @@ class Editor:
             )
         return index
 
-    def _require_content(self, manifest: AnyManifest) -> None:
-        needed: list[tuple[str, Descriptor]] = [("the child", child) for child in manifest.children()]
+    def _require_content(self, manifest: AnyManifest, absent: Collection[Digest]) -> None:
+        children = [child for child in manifest.children() if child.digest not in absent]
+        needed: list[tuple[str, Descriptor]] = [("the child", child) for child in children]
         # What the spec allows to be kept elsewhere need not be here, as with registries.
         needed += [("the blob", blob) for blob in manifest.blobs() if not blob.is_foreign]
         for what, content in needed:

@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import anyio
 
-from mirrord.errors import ContentMismatchError
+from mirrord.errors import ContentMismatchError, MirrordError
 from mirrord.layout.contents import Contents
 from mirrord.layout.directory import Directory
 from mirrord.layout.disk import Disk
@@ -17,7 +17,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.oci.reference import LayoutDirectory, Tag
-from mirrord.planning.listing import ListingTraits, TagPage
+from mirrord.planning.listing import ListingTraits, TagHints, TagPage
 from mirrord.ports.registry import ReferrersAnswer, RepositoryReader
 
 PIECE = 1024 * 1024
@@ -65,6 +65,14 @@ class LayoutReader(RepositoryReader):
         if index is None:
             raise self._directory.absent(f"{self._location}: there is no image layout")
         yield index.tags()
+
+    async def tag_hints(self, most_pages: int) -> TagHints:  # noqa: ARG002 - there is one page
+        """Return the tags with their digests; nothing where the listing fails."""
+        try:
+            entries = [entry async for page in self.list_tags() for entry in page.entries]
+        except MirrordError:
+            return TagHints()
+        return TagHints(entries=tuple(entries), whole=True)
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Return what ``ref`` names, its bytes verified, or None.

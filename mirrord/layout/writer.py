@@ -34,10 +34,11 @@ _BUFFER = 1024 * 1024
 class LayoutWriter(RepositoryWriter):
     """An image layout directory as a target. Any failure of the directory itself is a `LayoutError`.
 
-    Whatever is killed or fails at whatever instant, ``index.json`` names no content that is missing; several
-    processes may write one layout. What is put by digest is listed in ``index.json`` without a name, until an index
-    that contains it is put, or a tag; a manifest with a subject stays listed, so that its subject finds it again.
-    Blobs are never removed: a layout is made smaller by writing it again.
+    Whatever is killed or fails at whatever instant, ``index.json`` names no content that is missing, but for the
+    children that a sparse index lacks; several processes may write one layout. What is put by digest is listed in
+    ``index.json`` without a name, until an index that contains it is put, or a tag; a manifest with a subject stays
+    listed, so that its subject finds it again. Blobs are never removed: a layout is made smaller by writing it again.
+    No hints are told of its tags: a look costs no request, and proves the bytes.
 
     Args:
         location: the directory; it and its parents are made when needed.
@@ -121,15 +122,19 @@ class LayoutWriter(RepositoryWriter):
             with anyio.CancelScope(shield=True):
                 await self._worker.run(action, incoming.discard)
 
-    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+    async def put_manifest(
+        self, manifest: AnyManifest, tag: Tag | None = None, *, absent: frozenset[Digest] = frozenset()
+    ) -> None:
         """Write a manifest and list it under ``tag``, which is taken from whatever had it, or under no name.
 
+        An index may be sparse: image-spec image-layout.md, "Blobs", lets a layout lack what is referenced.
+
         Raises:
-            MissingContentError: the layout lacks a blob or child of it; nothing was written.
+            MissingContentError: the layout lacks a blob, or a child that is not ``absent``; nothing was written.
             ContentMismatchError: its bytes do not have its digest.
         """
         await self._make_ready()
-        await self._locked(f"write {manifest.descriptor.digest}", lambda: self._editor.put(manifest, tag))
+        await self._locked(f"write {manifest.descriptor.digest}", lambda: self._editor.put(manifest, tag, absent))
 
     async def delete(self, ref: Tag | Digest) -> None:
         """Take a tag away, or a manifest with all its tags; config and layers stay.

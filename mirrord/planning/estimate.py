@@ -30,8 +30,7 @@ class Estimate:
     """The cost of an image on one target; ``upload``, ``mount`` and ``existing`` are (blobs, bytes).
 
     What several targets share, the reading at the source, counts at the first of them: the sum over all targets is
-    the cost of the run. ``read_bytes`` are bytes of blobs, ``pulls`` manifests fetched at the source, which metered
-    registries count.
+    the cost of the run. ``read_bytes`` are bytes of blobs, ``pulls`` manifests fetched at a source that counts them.
     """
 
     upload: tuple[int, int] = (0, 0)
@@ -68,6 +67,7 @@ class Estimator:
         held: Collection[tuple[Location, Digest]] = (),
         *,
         fetch_foreign: bool = False,
+        metered: bool = False,
     ) -> Mapping[Location, Estimate]:
         """Count a plan, and return the estimate of each of its targets; nothing where nothing changes.
 
@@ -76,6 +76,7 @@ class Estimator:
             graph: the content that the targets will serve, below ``plan.wanted``.
             held: blobs that locations are known to hold, from now on to the end of the run.
             fetch_foreign: whether layers that are kept elsewhere are fetched (``foreign_layers: fetch``).
+            metered: whether the source counts manifests that are fetched.
 
         Note:
             The requests of one target are ``1 * existing + 2 * mounted + 3 * uploaded`` blobs, one for each manifest
@@ -92,7 +93,11 @@ class Estimator:
         for target in plan.targets:
             estimate = Estimate()
             if target.changes:
-                estimate = self._fetch(plan, graph) + self._move(target.target, blobs, read) + _put(target, graph)
+                estimate = (
+                    self._fetch(plan, graph, metered=metered)
+                    + self._move(target.target, blobs, read)
+                    + _put(target, graph)
+                )
             estimates[target.target] = estimate
             self.total += estimate
         return estimates
@@ -102,12 +107,12 @@ class Estimator:
         if isinstance(location, Repository):
             self._mountable.add((location.host, digest))
 
-    def _fetch(self, plan: ImagePlan, graph: ImageGraph) -> Estimate:
+    def _fetch(self, plan: ImagePlan, graph: ImageGraph, *, metered: bool) -> Estimate:
         """Count the manifests that are read: a rewritten root is made of the one at the source."""
         digests = {manifest.descriptor.digest for manifest in graph.manifests[:-1]} | {plan.root.digest}
         new = {(plan.source, digest) for digest in digests} - self._fetched
         self._fetched |= new
-        return Estimate(requests=len(new), pulls=len(new))
+        return Estimate(requests=len(new), pulls=len(new) if metered else 0)
 
     def _move(self, target: Location, blobs: Collection[Descriptor], read: set[Digest]) -> Estimate:
         """Count the blobs of one target; ``read`` are those that an earlier target of this image reads already."""

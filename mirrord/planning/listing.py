@@ -27,6 +27,17 @@ class TagPage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TagHints:
+    """What an API told of tags at once, as far as it went; nothing where it would not. ``whole``: it came to its end.
+
+    Even a whole answer may lack tags that exist, and its digests may be old ones.
+    """
+
+    entries: tuple[TagEntry, ...] = ()
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListingTraits:
     """What a listing costs and tells: tags per request, and whether it knows digests and times."""
 

@@ -12,11 +12,17 @@ from mirrord.oci.reference import Location, Tag
 from mirrord.planning.report import Problem
 
 
+def unasked(digest: Digest) -> Descriptor:
+    """Return what stands for an image of which nothing but a listing told: its digest, no type, no size."""
+    return Descriptor(media_type="", digest=digest, size=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetFact:
     """What a target answered when asked for one tag (or for the digest itself, where ``tag`` is None).
 
-    ``digest`` None: it holds nothing under that name. ``problem``: it could not be asked.
+    ``digest`` None: it holds nothing under that name. ``problem``: it could not be asked. A digest that a listing told
+    stands here only where it is the one that is wanted.
     """
 
     target: Location
@@ -38,7 +44,8 @@ class ImageObservation:
     """One source digest with all its selected tags, at one moment.
 
     ``root`` is what the tags resolved to, pinned. ``wanted`` is what the targets should hold: the same, or the
-    rewritten index. ``unwanted`` says why nothing of this image is wanted, where a platform filter leaves nothing.
+    rewritten index. Where all targets hold what a listing told of the source, the registry was not asked for more, and
+    both are `unasked`. ``unwanted`` says why nothing of this image is wanted, where a platform filter leaves nothing.
     """
 
     source: Location

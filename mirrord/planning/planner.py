@@ -6,7 +6,7 @@ from mirrord.errors import quote
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.observation import ImageObservation, TargetFact
-from mirrord.planning.plan import Decision, ImagePlan, TagPlan, TargetPlan
+from mirrord.planning.plan import CHANGES, Decision, ImagePlan, TagPlan, TargetPlan
 from mirrord.planning.report import Problem
 from mirrord.planning.rule import Policy, Rule
 
@@ -14,12 +14,14 @@ from mirrord.planning.rule import Policy, Rule
 def plan_image(rule: Rule, observation: ImageObservation) -> ImagePlan:
     """Return what each target needs of the observed image under the policy of ``rule``.
 
-    Targets and tags stand in the order of the observation. Every fact becomes exactly one `TagPlan`.
+    Targets and tags stand in the order of the observation. Every fact becomes exactly one `TagPlan`. What the source
+    itself was not asked for is never copied.
     """
     tags: dict[Location, list[TagPlan]] = {}
     for observed in observation.tags:
         for fact in observed.facts:
             plan = _plan_tag(rule.policy, observation, observed.tag, fact)
+            assert observation.root.media_type or plan.decision not in CHANGES
             tags.setdefault(fact.target, []).append(plan)
     return ImagePlan(
         rule=rule.name,
@@ -44,7 +46,7 @@ def _plan_tag(policy: Policy, observation: ImageObservation, source_tag: Tag | N
         decision, reason = Decision.COPY, "not on the target"
     else:
         decision, reason = Decision.REPLACE, f"the tag moved: {_brief(fact.digest)} to {_brief(wanted)}"
-        problem = _forbidden(policy, source_tag, fact.tag)
+        problem = why_not_moved(policy, source_tag, fact.tag)
         if problem is not None:
             decision, reason = Decision.REFUSE, f"{problem.message}; {reason}"
     return TagPlan(
@@ -57,7 +59,7 @@ def _plan_tag(policy: Policy, observation: ImageObservation, source_tag: Tag | N
     )
 
 
-def _forbidden(policy: Policy, source_tag: Tag | None, target_tag: Tag) -> Problem | None:
+def why_not_moved(policy: Policy, source_tag: Tag | None, target_tag: Tag) -> Problem | None:
     """Say what forbids to move a tag that exists on the target; a pattern may mean either of its two names."""
     names = [target_tag] if source_tag is None else [source_tag, target_tag]
     for pattern in policy.immutable_tags:

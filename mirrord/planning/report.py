@@ -101,7 +101,7 @@ class RuleReport:
     """One rule's part of a run.
 
     ``listed`` counts the source's tags, ``filtered`` those that no filter took. ``problems`` are the rule's own
-    (a listing that failed), ``warnings`` what its owner should look at.
+    (a listing that failed), ``warnings`` what its owner should look at. ``by_hand``: the rule stands in no file.
     """
 
     rule: str
@@ -110,6 +110,12 @@ class RuleReport:
     results: tuple[UnitResult, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
+    by_hand: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the rule is called where it is spoken of: by its name, or by that of the command."""
+        return self.rule if self.by_hand else f"rule {self.rule}"
 
     def count(self, outcome: Outcome) -> int:
         """Return how many images (tags on targets) ended like this."""
@@ -117,13 +123,39 @@ class RuleReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullQuota:
+    """What a registry said last of its quota of pulls, by which it counts manifests that are fetched.
+
+    ``limit`` pulls in each window of ``window_s`` seconds, both None where it does not say; ``remaining`` of them were
+    left, of which ``reserve`` are never spent.
+    """
+
+    remaining: int
+    limit: int | None = None
+    window_s: int | None = None
+    reserve: int = 0
+
+    @property
+    def free(self) -> int:
+        """How many may still be spent."""
+        return max(0, self.remaining - self.reserve)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficReport:
-    """What a run cost: requests and bytes, by registry host, and how many requests were retries."""
+    """What a run cost: requests and bytes, by registry host, and how many requests were retries.
+
+    ``pulls`` counts the manifests fetched from registries that count them too, and ``quotas`` is what these said last.
+    ``bulk_differs`` counts, by registry, the tags of which a listing told something else than the registry itself.
+    """
 
     requests: dict[str, int] = field(default_factory=dict)
     bytes_read: dict[str, int] = field(default_factory=dict)
     bytes_written: dict[str, int] = field(default_factory=dict)
     retries: int = 0
+    pulls: dict[str, int] = field(default_factory=dict)
+    quotas: dict[str, PullQuota] = field(default_factory=dict)
+    bulk_differs: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +185,14 @@ def summarise(results: Iterable[UnitResult]) -> BlobTally:
     for result in results:
         total += result.blobs
     return total
+
+
+def window_text(seconds: int) -> str:
+    """Return the length of a quota's window: ``6 h``, ``90 min`` or ``45 s``."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:,} {unit}"
+    return f"{seconds:,} s"
 
 
 def exit_code(rules: Sequence[RuleReport]) -> int:

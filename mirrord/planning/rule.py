@@ -152,7 +152,7 @@ class PlatformSelector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One line of what to mirror."""
+    """One line of what to mirror. ``by_hand``: it comes from a command's arguments, and stands in no file."""
 
     name: str
     source: Source
@@ -161,3 +161,4 @@ class Rule:
     platforms: PlatformSelector = PlatformSelector()
     referrers: Referrers = Referrers()
     policy: Policy = Policy()
+    by_hand: bool = False

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location
-from mirrord.planning.report import BlobOutcome, UnitResult
+from mirrord.planning.report import BlobOutcome, PullQuota, UnitResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +91,21 @@ class RequestRetried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestPulled:
+    """A manifest was fetched from a registry that counts it against a quota."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaTold:
+    """A registry told what is left of its quota of pulls."""
+
+    host: str
+    quota: PullQuota
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Something a reader of the log should know; mirrord coped with it. ``what`` is a stable key."""
 
@@ -109,6 +124,8 @@ Event = (
     | BlobSettled
     | RequestDone
     | RequestRetried
+    | ManifestPulled
+    | QuotaTold
     | Noted
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.listing import ListingTraits, TagPage
+from mirrord.planning.listing import ListingTraits, TagHints, TagPage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,18 @@ class RepositoryReader(Protocol):
         ...
 
     @property
+    def metered(self) -> bool:
+        """Whether every manifest that is fetched counts against a quota."""
+        return False
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Hold what lets one image's manifests be fetched before the next one's, where pulls are few.
+
+        What is left of a quota is so spent on whole images. Elsewhere there is nothing to wait for.
+        """
+        return nullcontext()
+
+    @property
     def has_referrers_api(self) -> bool | None:
         """Whether referrers are told by an API; None: not known before `referrers` was asked."""
         ...
@@ -60,6 +72,13 @@ class RepositoryReader(Protocol):
         `list_tags`, with its errors.
         """
         return self.list_tags()
+
+    async def tag_hints(self, most_pages: int) -> TagHints:  # noqa: ARG002 - overridden where there is such a listing
+        """Return what `bulk_tags` tells, on its first ``most_pages`` pages; nothing where it fails.
+
+        For who can ask for each tag instead: it never fails, and never falls back to a plain listing.
+        """
+        return TagHints()
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Return type, digest and size of a manifest without fetching it; None if there is none of that name.
@@ -106,6 +125,20 @@ class RepositoryWriter(Protocol):
         """What is written."""
         ...
 
+    @property
+    def keeps_untagged(self) -> bool:
+        """Whether a manifest stays when its last tag is deleted; where not, it goes at once."""
+        return True
+
+    @property
+    def listing(self) -> ListingTraits:
+        """What a tag listing of this repository costs and tells: without digests where a look costs no more."""
+        return ListingTraits()
+
+    async def tag_hints(self, most_pages: int) -> TagHints:  # noqa: ARG002 - overridden where there is such a listing
+        """Return digests of tags that an API tells at once; the same as a reader's."""
+        return TagHints()
+
     async def ensure_exists(self) -> None:
         """Make the repository where a registry wants that before the first push; nothing elsewhere."""
         ...
@@ -137,11 +170,18 @@ class RepositoryWriter(Protocol):
         """
         ...
 
-    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+    async def put_manifest(
+        self, manifest: AnyManifest, tag: Tag | None = None, *, absent: frozenset[Digest] = frozenset()
+    ) -> None:
         """Put a manifest's bytes, by digest, or by ``tag``; keeps the fallback tag of its subject in step.
 
+        Args:
+            manifest: what to put.
+            tag: its name; None for none.
+            absent: children that are left out on purpose. A registry judges by itself whether it does without them.
+
         Raises:
-            MissingContentError: the registry lacks a blob or child of this manifest.
+            MissingContentError: the registry lacks a blob or child of this manifest, and wants it.
         """
         ...
 

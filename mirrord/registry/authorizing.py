@@ -16,6 +16,11 @@ class RequestAuthorizer(Protocol):
         """What is asked for: "basic", "bearer", "api" or "none"."""
         ...
 
+    @property
+    def realm(self) -> str:
+        """The URL of the token service that the registry named; empty where it named none."""
+        ...
+
     async def header(self, scopes: Scopes) -> str | None:
         """Return the header's value for a request that needs ``scopes``; None: send none."""
         ...
@@ -23,6 +28,11 @@ class RequestAuthorizer(Protocol):
     async def forget(self, scopes: Scopes, refused: str) -> None:
         """Drop what made the header value ``refused``."""
         ...
+
+    async def renew(self, scopes: Scopes, refused: str) -> bool:
+        """Drop what made the header value ``refused``, since it has ended; say whether there is another one to send."""
+        await self.forget(scopes, refused)
+        return await self.header(scopes) not in (None, refused)
 
     def learn(self, header_values: Sequence[str]) -> bool:
         """Take note of a challenge; say whether it can be met."""
@@ -41,6 +51,11 @@ class ApiAuthorizer(RequestAuthorizer):
     def scheme(self) -> str:
         """The API's own."""
         return "api"
+
+    @property
+    def realm(self) -> str:
+        """None."""
+        return ""
 
     async def header(self, scopes: Scopes) -> str | None:  # noqa: ARG002 - an API knows no scopes
         """Return what the provider says; the same again after it was refused is of no use, and none is sent."""

@@ -34,7 +34,8 @@ class Call:
 
     ``ok`` are the statuses that the caller handles itself. ``limit`` caps the body; a longer one is an error.
     Without ``credential`` the call is anonymous; without ``follow`` a redirect is an answer like any other. ``door``
-    says where a URL that is not the registry's own came from.
+    says where a URL that is not the registry's own came from. A ``metered`` call asks for a manifest: where the
+    registry counts pulls, a GET is one, and every answer tells what is left.
     """
 
     method: str
@@ -49,6 +50,7 @@ class Call:
     credential: bool = True
     follow: bool = True
     door: Door = Door.LINK
+    metered: bool = False
 
 
 class About(TypedDict):

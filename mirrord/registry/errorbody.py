@@ -14,6 +14,7 @@ from mirrord.errors import (
     MissingContentError,
     NotFoundError,
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     RegistryError,
     UnauthorizedError,
@@ -21,15 +22,19 @@ from mirrord.errors import (
     UnsupportedError,
 )
 from mirrord.registry.errortext import ErrorBody, read_error_body
+from mirrord.registry.quota import read_quota
 from mirrord.registry.retry import RETRYABLE_STATUS, retry_after_s
 
 _RATE_LIMIT: Final = re.compile(r"rate[ _-]?limit|toomanyrequests|too many requests|throttl|retry-after", re.IGNORECASE)
+_PULL_LIMIT: Final = re.compile(r"pull rate limit|docker\.com/increase-rate-limit", re.IGNORECASE)
 _EXPIRED: Final = re.compile(r"token has expired|token is expired|expired token", re.IGNORECASE)
 _IMMUTABLE: Final = re.compile(
     r"immutab|cannot be overwritten|can(?:'|no)t be overwritten|not allowed to overwrite|already exists"
     r"|is (?:locked|write.?protected)|write operations? (?:is|are) not allowed|TAG_IMMUTABLE|ImageTagAlreadyExists",
     re.IGNORECASE,
 )
+_QUOTA: Final = re.compile(r"exceed the configured upper limit|quota (?:has been )?exceeded", re.IGNORECASE)
+_PROXY_CACHE: Final = re.compile(r"\bto a proxy project\b", re.IGNORECASE)
 _LOCKED: Final = re.compile(r"REGISTRY_DISALLOWED_OPERATION|\boperation is disallowed\b", re.IGNORECASE)
 # distribution says 500 where a foreign layer's url is not one that it allows: sending again does not help.
 _MISSING_STATUS: Final = frozenset({400, 404, 409, 500})
@@ -41,6 +46,8 @@ _DENIED_STATUS: Final = frozenset({402, 403, 451})
 _MANIFEST_PATH: Final = re.compile(r"/manifests/[^/]*$")
 _BLOB_PATH: Final = re.compile(r"/blobs/[^/]*$")
 _UPLOAD_PATH: Final = re.compile(r"/blobs/uploads?(?:/|$)")
+
+_POLICY_CODE: Final = "PROJECTPOLICYVIOLATION"
 
 _STORAGE_REMEDY: Final = "free space on the registry's storage, or run its garbage collection"
 _PROXY_REMEDY: Final = (
@@ -65,6 +72,8 @@ class _Answer:
     what: str
     body: ErrorBody
     wait_s: float | None
+    pulls_left: int | None = None
+    lacks_scope: bool = False
 
     @property
     def puts_manifest(self) -> bool:
@@ -130,15 +139,22 @@ def error_from_response(
         what=what,
         body=read,
         wait_s=retry_after_s(headers, read.text[:4096], now),
+        pulls_left=read_quota(headers).remaining,
+        lacks_scope="insufficient_scope" in f"{_header(headers, 'www-authenticate')}{read.text}",
     )
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in RETRYABLE_STATUS:
         return _server_error(answer)
     if status >= HTTPStatus.BAD_REQUEST:
-        return _client_error(answer)
+        return _ruled_out(answer) or _client_error(answer)
     return answer.error(ProtocolViolationError, code="UNEXPECTED_STATUS", means="which is not expected here")
 
 
 def _server_error(answer: _Answer) -> RegistryError:
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS and _is_quota_spent(answer):
+        # Where the registry says when there will be more, trying again then helps; else the window is hours long.
+        return answer.error(
+            QuotaExhaustedError, means="the quota of pulls is used up", retryable=answer.wait_s is not None
+        )
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         return answer.error(RateLimitedError)
     if answer.status == HTTPStatus.INSUFFICIENT_STORAGE or answer.body.storage_full:
@@ -158,7 +174,31 @@ def _server_error(answer: _Answer) -> RegistryError:
     )
 
 
-def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line for each status
+def _ruled_out(answer: _Answer) -> RegistryError | None:
+    """Return the error of a rule that somebody made at the registry; None where the answer tells of none."""
+    if answer.status == HTTPStatus.PRECONDITION_FAILED and _POLICY_CODE in answer.body.codes:
+        return answer.error(
+            DeniedError,
+            means="a policy of the registry forbids pulling this image",
+            remedy="have the image scanned, signed or mended as the policy wants it, or leave it out",
+        )
+    if answer.status in (403, 405) and _PROXY_CACHE.search(answer.body.text):
+        return answer.error(
+            DeniedError,
+            means="the project is a proxy cache, which takes no pushes",
+            remedy="push to an ordinary project",
+        )
+    if answer.status == HTTPStatus.FORBIDDEN and _QUOTA.search(answer.body.text):
+        return answer.error(
+            DeniedError,
+            code="TARGET_STORAGE",
+            means="the quota is used up",
+            remedy="raise the quota at the registry, or delete there what is not needed",
+        )
+    return None
+
+
+def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911, C901 - one line for each status
     if _is_missing_content(answer):
         return answer.error(
             MissingContentError,
@@ -190,6 +230,13 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line
                 means="a body is too large for something on the way",
                 remedy=_PROXY_REMEDY,
             )
+        case 400 if answer.body.codes[:1] == ("TAG_INVALID",):
+            return answer.error(
+                RegistryError,
+                code="REQUEST_REFUSED",
+                means="it does not take such a tag",
+                remedy="give the copy another tag, by a template of the target",
+            )
         case 416:
             return answer.error(RegistryError, code="RANGE_REFUSED", means="the range of bytes does not suit it")
         case status if status in _UNSUPPORTED_STATUS:
@@ -200,6 +247,17 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911 - one line
                 code="REQUEST_REFUSED",
                 remedy="the registry takes the request for a wrong one; its own log may say more",
             )
+
+
+def _header(headers: Mapping[str, str], name: str) -> str:
+    return " ".join(value for found, value in headers.items() if found.lower() == name)
+
+
+def _is_quota_spent(answer: _Answer) -> bool:
+    """Tell a quota of pulls that is used up from a limit on requests, which a pause helps against (trap 26)."""
+    if answer.method not in ("GET", "HEAD") or _MANIFEST_PATH.search(answer.path) is None:
+        return False
+    return answer.pulls_left == 0 or _PULL_LIMIT.search(answer.body.text) is not None
 
 
 def _is_missing_content(answer: _Answer) -> bool:
@@ -227,8 +285,9 @@ def _is_immutable_tag(answer: _Answer) -> bool:
 
 
 def _unauthorized(answer: _Answer) -> RegistryError:
-    if "insufficient_scope" in answer.body.text:
-        return answer.error(UnauthorizedError, means="the credential has no right to this")
+    if answer.lacks_scope:
+        # Docker Hub says so of what does not exist too: it gives tokens for everything.
+        return answer.error(UnauthorizedError, means="the credential has no right to this, or there is no such thing")
     return answer.error(UnauthorizedError)
 
 

@@ -16,6 +16,7 @@ from mirrord.errors import (
     AddressRefusedError,
     DeniedError,
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     UnauthorizedError,
     UnavailableError,
@@ -176,8 +177,8 @@ class Exchange:
             what=call.what,
             now=self._clock.now(),
         )
-        if isinstance(error, RateLimitedError):
-            self._note_pause(error)
+        if isinstance(error, RateLimitedError) and not isinstance(error, QuotaExhaustedError):
+            self._note_pause(error)  # a quota of pulls leaves everything else free
         elif isinstance(error, UnauthorizedError | DeniedError):
             error.remedy = self._missing() or error.remedy
         raise error

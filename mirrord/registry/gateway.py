@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from mirrord.errors import UnsupportedError
+from mirrord.errors import RegistryError, UnsupportedError
 from mirrord.oci.reference import Repository
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import Credential, CredentialProvider
@@ -20,6 +20,7 @@ from mirrord.registry.doors import Doors, Resolver, system_resolver
 from mirrord.registry.exchange import Exchange
 from mirrord.registry.guard import guarded_socket_factory
 from mirrord.registry.http import RegistryHttp
+from mirrord.registry.metering import Metering
 from mirrord.registry.mirrors import MirroredReader
 from mirrord.registry.origin import Origin, RegistryTrust
 from mirrord.registry.providers.base import Provider
@@ -127,7 +128,10 @@ class HttpGateway:
         self.throttles.add(host, throttle)
 
         async def credential() -> Credential | None:
-            return await around.credentials.credential(host)
+            found = await around.credentials.credential(host)
+            if settings.requests_per_second is None:
+                throttle.set_pace(provider.limits.pace(anonymous=found is None))
+            return found
 
         def missing() -> str:
             return around.credentials.missing(host)
@@ -140,9 +144,22 @@ class HttpGateway:
             fetch=lambda **request: http.token(**request),  # noqa: PLW0108 - http is made below
             clock=around.clock,
             token_scopes=provider.token_scopes,
+            drop_credential=lambda: around.credentials.forget(host),
             missing=missing,
         )
-        http = self._client(host, self._doors(host, settings, provider), throttle, authorizer, missing=missing)
+        doors = self._doors(host, settings, provider)
+        metering = None
+        if provider.abilities.metered or settings.quota_reserve:
+            metering = self._meter(host, settings, credential)
+        http = self._client(
+            host,
+            doors,
+            throttle,
+            authorizer,
+            is_expired=provider.is_expired,
+            metering=metering,
+            missing=missing,
+        )
         api = Api(
             host=host,
             http=http,
@@ -166,6 +183,21 @@ class HttpGateway:
             events=around.events,
         )
 
+    def _meter(
+        self, host: str, settings: RegistrySettings, credential: Callable[[], Awaitable[Credential | None]]
+    ) -> Metering:
+        async def identity() -> str:
+            found = await credential()
+            return found.key if found is not None else ""
+
+        return Metering(
+            host=host,
+            reserve=settings.quota_reserve,
+            identity=identity,
+            clock=self._around.clock,
+            events=self._around.events,
+        )
+
     def _open_api(self, settings: RegistrySettings, base: str, authorization: Authorization) -> RegistryHttp:
         """Return a client of an API beside a registry: its own limits, the registry's certificates and proxy."""
         origin = Origin.parse(base)
@@ -184,6 +216,8 @@ class HttpGateway:
         authorizer: RequestAuthorizer,
         *,
         greets: bool = True,
+        is_expired: Callable[[RegistryError], bool] = lambda _error: False,
+        metering: Metering | None = None,
         missing: Callable[[], str] = lambda: "",
     ) -> RegistryHttp:
         around = self._around
@@ -207,6 +241,8 @@ class HttpGateway:
             events=around.events,
             jitter=around.jitter,
             greets=greets,
+            is_expired=is_expired,
+            metering=metering,
         )
 
     def _doors(self, host: str, settings: RegistrySettings, provider: Provider) -> Doors:

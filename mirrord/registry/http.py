@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import anyio
@@ -16,6 +17,7 @@ import httpx2
 
 from mirrord.errors import (
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     RegistryError,
     UnavailableError,
@@ -26,6 +28,7 @@ from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.body import STALL_S, UploadBody
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange, close, discard
+from mirrord.registry.metering import Metering
 from mirrord.registry.origin import Door, Verdict
 from mirrord.registry.retry import RETRYABLE_STATUS, Backoff, RetryBudget
 from mirrord.registry.throttle import Throttle
@@ -34,10 +37,13 @@ from mirrord.registry.tokens import TokenAnswer
 TRIES = 4
 RATE_LIMIT_TRIES = 8
 UNREACHABLE_FOR_S = 15.0
+QUOTA_TRIES = 3
+"""How often a pull is tried that the registry refuses although it said that there are some left."""
 
 T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_TELLS_QUOTA = frozenset({200, 400, 401, 403, 404, 405})
 _GREETED = frozenset(range(200, 500)) - RETRYABLE_STATUS
 
 
@@ -56,8 +62,15 @@ class RegistryHttp:
         events: EventSink,
         jitter: random.Random,
         greets: bool = True,
+        is_expired: Callable[[RegistryError], bool] = lambda _error: False,
+        metering: Metering | None = None,
     ) -> None:
-        """Put the parts together; no request is made. With ``greets`` the first one is a ping of ``/v2/``."""
+        """Put the parts together; no request is made.
+
+        With ``greets`` the first one is a ping of ``/v2/``. ``is_expired`` tells refusals after which a fresh
+        credential may work. ``metering`` is there where the registry counts pulls.
+        """
+        self.metering = metering
         self.host = host
         self.throttle = throttle
         self.authorizer = authorizer
@@ -66,6 +79,7 @@ class RegistryHttp:
         self.clock = clock
         self._events = events
         self._jitter = jitter
+        self._is_expired = is_expired
         self._greeted = not greets
         self._greeting = anyio.Lock()
         self._unreachable: RegistryError | None = None
@@ -82,6 +96,10 @@ class RegistryHttp:
             RegistryError: the narrowest class that fits; no retry helped, or none could.
         """
         await self._greet()
+        metering = self.metering
+        if metering is not None and call.metered and call.method == "GET":
+            assert not held  # a pull may have to wait for the quota, and nothing may be held meanwhile
+            return await self._retrying(lambda: self._pull(metering, call))
         return await self._retrying(lambda: self._attempt(call, held=held))
 
     @asynccontextmanager
@@ -93,10 +111,8 @@ class RegistryHttp:
         """
         await self._greet()
         self._budget.request(self.clock.monotonic())
-        response = await self._follow(call)
+        response = await self._opened(call)
         try:
-            if response.status_code not in call.ok:
-                await self._exchange.fail(call, response)
             yield response
         finally:
             await close(response)
@@ -157,6 +173,9 @@ class RegistryHttp:
                 await self.authorizer.forget(call.scopes, headers.get("Authorization", ""))
                 self.authorizer.learn(response.headers.get_list("www-authenticate"))
             return await self._finish(call, response)
+        except RegistryError as exc:
+            await self._renewed(call, response, exc)  # for the next try: this body cannot be sent again
+            raise
         finally:
             await close(response)
 
@@ -216,6 +235,19 @@ class RegistryHttp:
             self.authorizer.learn(answer.headers.get_list("www-authenticate"))
         return answer.status
 
+    async def token_service(self) -> str:
+        """Return the URL of the token service that the registry names; empty where it names none.
+
+        Raises:
+            AddressRefusedError: it is none that may see the registry's credential.
+        """
+        await self._greet()
+        realm = self.authorizer.realm
+        if realm:
+            call = Call(method="GET", target=realm, what=f"find the token service of {self.host}", scopes=())
+            await self._exchange.judge(call, realm, Door.REALM)
+        return realm
+
     async def _greet(self) -> None:
         """Ping once; a registry that did not answer is not asked again for a moment, whoever comes."""
         if self._greeted:
@@ -241,6 +273,32 @@ class RegistryHttp:
         """Close all connections."""
         await self._exchange.doors.aclose()
 
+    async def _pull(self, metering: Metering, call: Call) -> Answer:
+        """Make one attempt at a call that counts, when the quota allows it; a refused one waits for its turn anew."""
+
+        async def ask() -> None:
+            """Look the manifest up, which is free and tells what is left."""
+            look = replace(call, method="HEAD", ok=_TELLS_QUOTA)
+            try:
+                await self._retrying(lambda: self._attempt(look, held=False))
+            except QuotaExhaustedError as exc:
+                await metering.exhausted(exc.retry_after_s)
+            except RegistryError as exc:
+                exc.retryable = False  # it had its tries: retries must not multiply
+                raise
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with metering.pull(ask):
+                    return await self._attempt(call, held=False)
+            except QuotaExhaustedError as exc:
+                if exc.status is None or tries >= QUOTA_TRIES:
+                    exc.retryable = False
+                    raise
+                await metering.exhausted(exc.retry_after_s)
+
     async def _attempt(self, call: Call, *, held: bool) -> Answer:
         await self.throttle.resumed()
         if held:
@@ -249,11 +307,35 @@ class RegistryHttp:
             return await self._once(call)
 
     async def _once(self, call: Call) -> Answer:
-        response = await self._follow(call)
+        response = await self._opened(call)
         try:
-            return await self._finish(call, response)
+            return await self._exchange.read(call, response)
         finally:
             await close(response)
+
+    async def _opened(self, call: Call) -> httpx2.Response:
+        """Return an open answer with one of the statuses that the caller handles; once more after an ended credential.
+
+        The caller closes the answer.
+        """
+        renewed = False
+        while True:
+            response = await self._follow(call)
+            if response.status_code in call.ok:
+                return response
+            try:
+                await self._exchange.fail(call, response)
+            except RegistryError as exc:
+                if renewed or not await self._renewed(call, response, exc):
+                    raise
+                renewed = True
+            finally:
+                await close(response)
+
+    async def _renewed(self, call: Call, response: httpx2.Response, error: RegistryError) -> bool:
+        """After a refusal of a credential that has ended, get a fresh one; say whether there is one to try."""
+        sent = response.request.headers.get("authorization", "")
+        return bool(sent) and self._is_expired(error) and await self.authorizer.renew(call.scopes, sent)
 
     async def _follow(self, call: Call) -> httpx2.Response:
         """Send, authorise once more after a 401, and follow redirects of reads; each hop has headers of its own.
@@ -261,6 +343,8 @@ class RegistryHttp:
         The caller closes the answer that is returned.
         """
         ruling = await self._exchange.judge(call, call.target, call.door)
+        metering = self.metering if call.metered else None
+        asked_tick = metering.tick() if metering is not None else 0
         reauthorised = False
         hops = 0
         while True:
@@ -280,6 +364,8 @@ class RegistryHttp:
                 location = self._exchange.location(call, response, ruling.url)
                 ruling = await self._exchange.judge(call, location, Door.REDIRECT)
             else:
+                if metering is not None:
+                    await metering.hear(call.method, status, response.headers, asked_tick)
                 return response
 
     async def _reauthorise(self, call: Call, response: httpx2.Response) -> None:

@@ -50,6 +50,17 @@ def next_link(header_values: Sequence[str], request_url: str) -> str | None:
         raise AddressRefusedError(f"the next page of a listing: {exc.message}", code="LINK_UNTRUSTED") from exc
 
 
+def linked(header_values: Sequence[str], rel: str) -> str | None:
+    """Return the target of the first link of a relation ("last" for instance), as it stands; None where there is none.
+
+    Nothing but a hint: a header that cannot be read tells nothing here.
+    """
+    if sum(len(value) for value in header_values) > LONGEST_HEADER:
+        return None
+    links = [link for value in header_values for link in _parse_links(value)]
+    return next((target for target, found in links if rel in (found or "").lower().split()), None)
+
+
 def content_range(value: str) -> tuple[int, int, int | None] | None:
     """Return (first, last, total) of a Content-Range header, positions inclusive; None if it tells no range.
 

@@ -5,11 +5,15 @@ Source: distribution-spec v1.1.1 "Pulling manifests", "Pushing manifests", "Cont
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from mirrord.errors import (
     ContentMismatchError,
+    DeniedError,
     InvalidDigestError,
     InvalidManifestError,
     NotFoundError,
+    RegistryError,
     quote,
 )
 from mirrord.oci.descriptor import Descriptor
@@ -27,12 +31,17 @@ _PUT_OK = frozenset({200, 201, 202, 204})
 _DELETED = frozenset({200, 202, 204, 404})
 
 
-async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Descriptor | None:
+async def head_manifest(
+    http: RegistryHttp, path: str, ref: Tag | Digest, *, tells_digest: bool = True
+) -> Descriptor | None:
     """Return what a registry holds under ``ref``, without fetching it where it tells the digest; None: nothing.
 
     Registries that answer HEAD with another error (405 on old ones, 403 for a missing tag on some) are asked by GET,
-    whose answer is believed.
+    whose answer is believed. So are those of which it is known that their answers do not name digests
+    (``tells_digest`` False): one request instead of two.
     """
+    if not tells_digest and isinstance(ref, Tag):
+        return await _descriptor(http, path, ref)
     call = Call(
         method="HEAD",
         target=_target(path, ref),
@@ -40,6 +49,7 @@ async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Des
         scopes=scopes.pull(path),
         headers=_ACCEPT,
         ok=_HEAD_OK,
+        metered=True,
     )
     answer = await http.request(call)
     if answer.status == 404:  # noqa: PLR2004 - Not Found
@@ -52,6 +62,10 @@ async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Des
                 digest=digest,
                 size=count_of(answer.headers.get("content-length", "")) or 0,
             )
+    return await _descriptor(http, path, ref)
+
+
+async def _descriptor(http: RegistryHttp, path: str, ref: Tag | Digest) -> Descriptor | None:
     try:
         return (await get_manifest(http, path, ref)).descriptor
     except NotFoundError:
@@ -61,11 +75,20 @@ async def head_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> Des
 async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyManifest:
     """Return a manifest, its bytes checked against the digest asked for, or against the answer's digest header.
 
+    Where fetching counts against a quota, one that was fetched before by digest is not fetched again.
+
     Raises:
         NotFoundError: there is none.
         ContentMismatchError: the bytes have another digest.
         InvalidManifestError: the bytes are no manifest that mirrord copies.
+        QuotaExhaustedError: the quota of pulls is used up, or what is left is reserved.
     """
+    if http.metering is not None and isinstance(ref, Digest):
+        return await http.metering.manifests.get(path, ref, lambda: _fetch_manifest(http, path, ref))
+    return await _fetch_manifest(http, path, ref)
+
+
+async def _fetch_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyManifest:
     name = f"{http.host}/{path}{_separator(ref)}{ref}"
     call = Call(
         method="GET",
@@ -75,6 +98,7 @@ async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyM
         headers=_ACCEPT,
         limit=MAX_MANIFEST_SIZE,
         too_large_code="MANIFEST_TOO_LARGE",
+        metered=True,
     )
     answer = await http.request(call)
     if isinstance(ref, Digest):
@@ -106,6 +130,9 @@ async def get_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> AnyM
 async def put_manifest(http: RegistryHttp, path: str, manifest: AnyManifest, tag: Tag | None) -> None:
     """Put a manifest's bytes, unchanged, under ``tag`` or under its digest.
 
+    An immutable tag that points to this very manifest already is a success: ECR refuses to put it even then, and the
+    answer to an earlier put may have been lost.
+
     Raises:
         MissingContentError: the registry lacks something that the manifest names.
         ContentMismatchError: the registry says that it stored another digest (TARGET_DIGEST_CHANGED).
@@ -122,7 +149,12 @@ async def put_manifest(http: RegistryHttp, path: str, manifest: AnyManifest, tag
         content=manifest.raw,
         ok=_PUT_OK,
     )
-    answer = await http.request(call)
+    try:
+        answer = await http.request(call)
+    except DeniedError as exc:
+        if tag is not None and exc.code == "TAG_IMMUTABLE" and await _holds(http, path, tag, digest):
+            return
+        raise
     stored = _header_digest(answer)
     if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
         raise ContentMismatchError(
@@ -147,6 +179,13 @@ async def delete_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> N
         ok=_DELETED,
     )
     await http.request(call)
+
+
+async def _holds(http: RegistryHttp, path: str, tag: Tag, digest: Digest) -> bool:
+    with suppress(RegistryError):
+        held = await head_manifest(http, path, tag)
+        return held is not None and held.digest == digest
+    return False
 
 
 def _target(path: str, ref: Tag | Digest) -> str:

@@ -13,7 +13,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.oci.reference import Location, Tag
-from mirrord.planning.listing import ListingTraits, TagPage
+from mirrord.planning.listing import ListingTraits, TagHints, TagPage
 from mirrord.ports.events import EventSink, Noted
 from mirrord.ports.registry import ReferrersAnswer, RepositoryReader
 
@@ -38,6 +38,15 @@ class MirroredReader(RepositoryReader):
         return self._origin.listing
 
     @property
+    def metered(self) -> bool:
+        """The registry's own: what a mirror lacks is fetched there."""
+        return self._origin.metered
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Take turns at the registry itself."""
+        return self._origin.turn()
+
+    @property
     def has_referrers_api(self) -> bool | None:
         """The registry's own."""
         return self._origin.has_referrers_api
@@ -49,6 +58,10 @@ class MirroredReader(RepositoryReader):
     def bulk_tags(self) -> AsyncIterator[TagPage]:
         """List the registry's own tags."""
         return self._origin.bulk_tags()
+
+    async def tag_hints(self, most_pages: int) -> TagHints:
+        """Ask the registry itself."""
+        return await self._origin.tag_hints(most_pages)
 
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Ask the registry itself."""

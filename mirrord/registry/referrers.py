@@ -13,11 +13,12 @@ from typing import Literal
 
 import anyio
 
-from mirrord.errors import InvalidManifestError, ListingIncompleteError, NotFoundError
+from mirrord.errors import InvalidManifestError, ListingIncompleteError, NotFoundError, RegistryError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest, Index, parse_manifest
 from mirrord.oci.mediatype import OCI_INDEX, essence
+from mirrord.oci.reference import Tag
 from mirrord.planning.attachment import fallback_tag
 from mirrord.ports.events import EventSink, Noted
 from mirrord.ports.registry import ReferrersAnswer
@@ -26,12 +27,18 @@ from mirrord.registry.call import Answer, Call
 from mirrord.registry.errortext import read_error_body
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.links import next_link
-from mirrord.registry.manifests import get_manifest, put_manifest
+from mirrord.registry.manifests import get_manifest, head_manifest, put_manifest
+from mirrord.registry.tags import list_tags
 
 MAX_REFERRERS = 1_000
 MAX_PAGES = 100
 MAX_BODY = 8 * 1024 * 1024
 _NOT_OURS: Literal["not ours"] = "not ours"
+_SUBJECT: Literal["the subject"] = "the subject"
+_TAGS_AT_ONCE = 1000
+_NO_TAG = frozenset({400, 404, 405})
+"""How a registry refuses a tag that it takes for a digest."""
+
 _MISSING = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN"})
 _NO_API = frozenset({301, 302, 303, 307, 308, 400, 404, 405, 406, 410, 415, 501})
 
@@ -84,7 +91,8 @@ async def keep_fallback_tag(
         return
     async with habits.locks.setdefault((path, subject.digest), anyio.Lock()):
         index = await _fallback_index(http, path, subject.digest, events)
-        if index is _NOT_OURS:
+        tag = fallback_tag(subject.digest)
+        if index is _NOT_OURS or (index is _SUBJECT and await _has_tag(http, path, tag)):
             return
         entries = json.loads(index.raw)["manifests"] if isinstance(index, Index) else []
         if any(entry.get("digest") == str(manifest.descriptor.digest) for entry in entries):
@@ -93,7 +101,13 @@ async def keep_fallback_tag(
         raw = json.dumps(
             {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}, separators=(",", ":")
         ).encode()
-        await put_manifest(http, path, parse_manifest(raw, what="the referrers index"), fallback_tag(subject.digest))
+        fresh = parse_manifest(raw, what="the referrers index")
+        try:
+            await put_manifest(http, path, fresh, tag)
+        except RegistryError as exc:
+            if index is not _SUBJECT or exc.status not in _NO_TAG:
+                raise
+            events.emit(Noted(what="referrers_tag_refused", text=str(exc), host=http.host))
 
 
 def _entry(manifest: AnyManifest) -> dict[str, object]:
@@ -180,13 +194,30 @@ async def _api_pages(http: RegistryHttp, path: str, subject: Digest) -> AsyncIte
     raise ListingIncompleteError(f"{http.host}/{path}@{subject}: the pages of referrers have no end", host=http.host)
 
 
+async def _has_tag(http: RegistryHttp, path: str, tag: Tag) -> bool:
+    """Say whether a tag is listed: GitLab resolves a fallback tag that is not there to the subject itself."""
+    try:
+        async for page in list_tags(http, path, _TAGS_AT_ONCE):
+            if any(entry.tag == tag for entry in page.entries):
+                return True
+    except NotFoundError:
+        pass  # nothing is tagged yet
+    return False
+
+
 async def _fallback_index(
     http: RegistryHttp, path: str, subject: Digest, events: EventSink
-) -> Index | Literal["not ours"] | None:
-    """Return the index under the fallback tag, None where there is no such tag, or that something else is there."""
+) -> Index | Literal["not ours", "the subject"] | None:
+    """Return the index under the fallback tag, None where there is no such tag, or what else is there."""
     tag = fallback_tag(subject)
     try:
-        manifest = await get_manifest(http, path, tag)
+        if http.metering is None:
+            manifest = await get_manifest(http, path, tag)
+        else:  # a look is free, fetching is not
+            head = await head_manifest(http, path, tag)
+            if head is None:
+                return None
+            manifest = await get_manifest(http, path, head.digest)
     except NotFoundError:
         return None
     except InvalidManifestError as exc:
@@ -196,5 +227,5 @@ async def _fallback_index(
         # GitLab resolves the tag to the subject itself; others keep images under such names: neither is ours to use.
         text = f"REFERRERS_TAG_INVALID: {http.host}/{path}:{tag} is no index of referrers; it is left alone"
         events.emit(Noted(what="referrers_tag_invalid", text=text, host=http.host))
-        return _NOT_OURS
+        return _SUBJECT if manifest.descriptor.digest == subject else _NOT_OURS
     return manifest

@@ -33,8 +33,10 @@ _UNITS_S: Final = {
 }
 _PART: Final = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
 _HINT_IN_TEXT: Final = re.compile(
-    rf"retry[ _-]after['\"]?\s{{0,4}}[:=]?\s{{0,4}}((?:{_PART.pattern}){{1,6}})", re.IGNORECASE
+    rf"retry[ _-]?(?:after|delay)['\"]?\s{{0,4}}[:=]?\s{{0,4}}['\"]?((?:{_PART.pattern}){{1,6}})", re.IGNORECASE
 )
+_SECONDARY: Final = "secondary rate limit"
+_SECONDARY_WAIT_S: Final = 60.0
 _SECONDS: Final = re.compile(r"\d+(?:\.\d{1,9})?")
 
 
@@ -42,7 +44,11 @@ def retry_after_s(headers: Mapping[str, str], body_excerpt: str, now: datetime) 
     """Return the seconds that a throttled answer asks to wait, between 0 and 15 minutes; None: it does not say.
 
     Understood are Retry-After in seconds, as an HTTP date or as UNIX time, X-Retry-After as UNIX time (Docker Hub),
-    and Go durations in the text of the answer, "retry-after: 880.092µs" (GHCR). A moment in the past means 0.
+    X-RateLimit-Reset where nothing remains (GitHub, Docker Hub), and durations in the text of the answer,
+    "retry-after: 880.092µs" (GHCR) or "retryDelay": "36s" (Google). A moment in the past means 0. GitHub's secondary
+    limit without a hint means a minute.
+
+    Source: GitHub's documentation, rest/using-the-rest-api/rate-limits-for-the-rest-api; Google's google.rpc.RetryInfo.
 
     Args:
         headers: of the answer; names in any case.
@@ -56,7 +62,9 @@ def retry_after_s(headers: Mapping[str, str], body_excerpt: str, now: datetime) 
             return wait_s
     in_text = _HINT_IN_TEXT.search(body_excerpt)
     if in_text is None:
-        return None
+        if by_name.get("x-ratelimit-remaining") == "0":
+            return _hint_s(by_name.get("x-ratelimit-reset", ""), now)
+        return _SECONDARY_WAIT_S if _SECONDARY in body_excerpt.lower() else None
     return _clamp(sum(float(number) * _UNITS_S[unit.lower()] for number, unit in _PART.findall(in_text[1].lower())))
 
 

@@ -24,6 +24,10 @@ class Pace:
         self._clock = clock
         self._free_at = clock.monotonic()
 
+    def change(self, rate: float | None) -> None:
+        """Let ``rate`` units a second pass from the next one on."""
+        self._rate = rate
+
     async def take(self, units: float = 1.0) -> None:
         """Wait until ``units`` more may pass. Waiters are served in the order of their calls."""
         if self._rate is None:
@@ -60,6 +64,10 @@ class Throttle:
         self._clock = clock
         self._requests = Pace(requests_per_second, clock)
         self._paused_until = 0.0
+
+    def set_pace(self, requests_per_second: float | None) -> None:
+        """Begin so many requests in a second from now on; None for no limit."""
+        self._requests.change(requests_per_second)
 
     def pause(self, seconds: float) -> None:
         """Let no request start for ``seconds``: the registry asked for it, whichever request it told."""

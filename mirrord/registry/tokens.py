@@ -86,6 +86,7 @@ class Authorizer(RequestAuthorizer):
         fetch: TokenFetcher,
         clock: Clock,
         token_scopes: Callable[[Scopes], Scopes] = lambda scopes: scopes,
+        drop_credential: Callable[[], None] = lambda: None,
         missing: Callable[[], str] = lambda: "",
     ) -> None:
         """Make an authorizer.
@@ -96,14 +97,17 @@ class Authorizer(RequestAuthorizer):
             fetch: asks token services.
             clock: time.
             token_scopes: puts scopes into the words of the registry's token service.
+            drop_credential: makes ``credential`` ask its sources anew, since what it returned was not accepted.
             missing: says what would give an anonymous client a credential, as a remedy; "" where nothing is known.
         """
         self._missing = missing
         self._token_scopes = token_scopes
+        self._drop_credential = drop_credential
         self._host = host
         self._credential = credential
         self._fetch = fetch
         self._clock = clock
+        self._drop_again_at = 0.0
         self._challenge: BasicChallenge | BearerChallenge | None = None
         self._tokens: dict[_Key, _Token] = {}
         self._failures: dict[_Key, _Failure] = {}
@@ -119,6 +123,11 @@ class Authorizer(RequestAuthorizer):
                 return "bearer"
             case _:
                 return "none"
+
+    @property
+    def realm(self) -> str:
+        """The URL of the token service that the registry named last; not judged."""
+        return self._challenge.realm if isinstance(self._challenge, BearerChallenge) else ""
 
     def learn(self, header_values: Sequence[str]) -> bool:
         """Take note of a challenge; say whether there was one that can be met.
@@ -147,17 +156,39 @@ class Authorizer(RequestAuthorizer):
         credential = await self._credential()
         if isinstance(challenge, BasicChallenge):
             return _basic(credential) if credential is not None else None
-        return f"Bearer {await self._token(challenge, self._meant(challenge, scopes), credential)}"
+        meant = self._meant(challenge, scopes)
+        try:
+            return f"Bearer {await self._token(challenge, meant, credential)}"
+        except UnauthorizedError:
+            fresh = await self._credential()  # what the token service refused was dropped; is there anything else?
+            if credential is None or fresh is None or fresh.key == credential.key:
+                raise
+            return f"Bearer {await self._token(challenge, meant, fresh)}"
 
     async def forget(self, scopes: Scopes, refused: str) -> None:
-        """Drop the token for ``scopes``, if it is still that of the header value that the registry ``refused``."""
+        """Drop what made the header value ``refused``, if it is still in use: a token, or the credential itself.
+
+        Many requests may be refused at once: the first drops it, and the others find its successor.
+        """
         challenge = self._challenge
-        if isinstance(challenge, BearerChallenge):
-            credential = await self._credential()
+        if challenge is None:
+            return
+        credential = await self._credential()
+        if isinstance(challenge, BasicChallenge):
+            if credential is not None and refused == _basic(credential):
+                self._drop()
+        else:
             key = _key(challenge, self._meant(challenge, scopes), credential)
             token = self._tokens.get(key)
             if token is not None and refused == f"Bearer {token.text}":
                 del self._tokens[key]
+
+    def _drop(self) -> None:
+        """Have the sources of the credential asked anew, but not for every request that a wrong one makes fail."""
+        now = self._clock.monotonic()
+        if now >= self._drop_again_at:
+            self._drop_again_at = now + REFUSED_FOR_S
+            self._drop_credential()
 
     def _meant(self, challenge: BearerChallenge, scopes: Scopes) -> Scopes:
         """Use our own scopes; an opaque one of the challenge ("aws") stands where the registry knows no others."""
@@ -179,6 +210,8 @@ class Authorizer(RequestAuthorizer):
                     fresh = await self._ask(challenge, scopes, credential)
                 except RegistryError as exc:
                     exc.retryable = False  # whoever asked the service made its tries: retries must not multiply
+                    if isinstance(exc, UnauthorizedError):
+                        self._drop()
                     self._remember_failure(key, exc)
                     raise
                 if len(self._tokens) >= _MOST_TOKENS:

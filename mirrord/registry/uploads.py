@@ -36,6 +36,7 @@ _FINISHED = frozenset({200, 201, 202, 204})
 _STORED = frozenset({200, 201, 202, 204})
 _CANCEL_TRIES = 4
 _STALE = frozenset({400, 404, 416})
+_CLOSED = frozenset({400, 404, 409, 416})
 _CANCEL_DEADLINE_S = 10
 _START_SHIELD_S = 10
 _MOST_REFUSED_MOUNTS = 3
@@ -110,16 +111,14 @@ async def put_blob(
     body = UploadBody(stream, size=blob.size, bandwidth=http.throttle.bandwidth, clock=http.clock)
     await body.begin()  # a source that has nothing to give leaves no upload behind
     started = await _start(http, path)
-    location = _location(http, started)
+    locations = [_location(http, started)]  # the newest comes last: those before it are dead on some registries
     chunked = habits.chunked  # as this upload goes: another may learn better in the meantime
     try:
         if chunked:
-            location = await _send_chunks(
-                http, path, blob, body=body, location=location, started=started, habits=habits
-            )
-            await _finish(http, path, blob, location, b"")
+            await _send_chunks(http, path, blob, body=body, locations=locations, started=started, habits=habits)
+            await _finish(http, path, blob, locations[-1], b"")
         else:
-            await _finish(http, path, blob, location, body)
+            await _finish(http, path, blob, locations[-1], body)
     except BaseException as exc:
         cause = body.error or exc
         if isinstance(cause, RegistryError) and cause is not body.error:
@@ -127,7 +126,7 @@ async def put_blob(
                 return
             cause = _judge_refusal(cause, habits, chunked=chunked)
         if cause is body.error or not _is_gone(cause):
-            await _cancel(http, path, location)
+            await _cancel(http, path, locations[-1])
         if cause is exc:
             raise
         if cause is body.error:
@@ -179,10 +178,10 @@ async def _send_chunks(
     blob: Descriptor,
     *,
     body: UploadBody,
-    location: str,
+    locations: list[str],
     started: Answer,
     habits: UploadHabits,
-) -> str:
+) -> None:
     """Send the body in chunks, each to the newest location; our own count is believed, not the answers' Range."""
     least = started.headers.get("oci-chunk-min-length", "")
     size = max(habits.chunk_size, min(int(least[:18]) if least.isdecimal() else 0, _LARGEST_CHUNK))
@@ -191,7 +190,7 @@ async def _send_chunks(
         length = min(size, blob.size - first)
         call = Call(
             method="PATCH",
-            target=location,
+            target=locations[-1],
             what=f"upload bytes {first} to {first + length - 1} of the blob {blob.digest} to {http.host}/{path}",
             scopes=scopes.push(path),
             headers={**_OCTETS, "Content-Length": str(length), "Content-Range": f"{first}-{first + length - 1}"},
@@ -199,16 +198,17 @@ async def _send_chunks(
         )
         answer = await http.send_stream(call, body, length)
         if answer.headers.get("location"):
-            location = _location(http, answer)
-    return location
+            locations.append(_location(http, answer))
 
 
 async def _is_there_after_all(
     http: RegistryHttp, path: str, blob: Descriptor, body: UploadBody, cause: RegistryError
 ) -> bool:
     """Ask whether the blob arrived although the last answer was lost, or told of an upload already closed."""
-    lost = isinstance(cause, UnavailableError) or _UNKNOWN_UPLOAD & set(cause.error_codes)
-    if not lost or body.sent < blob.size:
+    lost = isinstance(cause, UnavailableError) or bool(_UNKNOWN_UPLOAD & set(cause.error_codes))
+    # ECR may store a blob before the upload is closed, and refuse the closing then, with one code or another.
+    refused = cause.status in _CLOSED and "DIGEST_INVALID" not in cause.error_codes
+    if not (lost or refused) or body.sent < blob.size:
         return False
     try:
         return await has_blob(http, path, blob, held=True)
@@ -220,7 +220,10 @@ def _judge_refusal(cause: RegistryError, habits: UploadHabits, *, chunked: bool)
     """Say whether a fresh upload may work: with a new token, in chunks if this had none, or as the session was lost."""
     if isinstance(cause, UnauthorizedError) and cause.status is not None:
         cause.retryable = True  # the token ended during the upload; the next one starts with a new token
-    elif isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 416, 501) and not chunked:
+    elif not chunked and (
+        cause.status == 416  # noqa: PLR2004 - a whole body has no wrong offset: it is too large for the registry
+        or (isinstance(cause, UnsupportedError) and cause.status in (405, 411, 415, 501))
+    ):
         if not habits.may_chunk:
             return cause
         habits.chunked = True

@@ -21,6 +21,8 @@ from mirrord.planning.survey import Survey, choose_survey
 from mirrord.ports.registry import RepositoryReader
 from mirrord.sync.context import LOOKS_AT_ONCE, Context
 from mirrord.sync.created import creation_time
+from mirrord.sync.listing import TagIndex
+from mirrord.sync.looking import ask_source
 from mirrord.transfer.side import each
 
 _UNREADABLE = (ContentMismatchError, InvalidDigestError, InvalidManifestError, NotFoundError)
@@ -89,17 +91,8 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
             digest=rule.source.digest,
         )
     reader = context.gateway.reader(source)
-    literal = rule.tags.literal_tags
     demanded = _demanded(rule.tags) if rule.source.repositories is None else frozenset()
-    known = context.listings.known(source)
-    count = len(known.entries) if known is not None else None
-    if literal is not None and choose_survey(rule.tags, len(literal), reader.listing, count) is Survey.HEAD_EACH:
-        entries = {tag: TagEntry(tag=tag) for tag in literal}
-        skipped = 0
-    else:
-        index = await context.listings.all_tags(reader)
-        entries, skipped = dict(index.entries), index.skipped
-        entries |= {tag: TagEntry(tag=tag) for tag in demanded if tag not in entries}
+    entries, skipped = await _find_entries(context, rule.tags, reader, demanded)
     dates = await dated(context, reader, rule.tags, entries) if rule.tags.needs_times else Dates()
     entries |= dates.entries
     open_ended = dates.missing | dates.troubles.keys()
@@ -112,6 +105,65 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
         warnings=tuple(_warnings(source, selection, skipped, listed=len(entries))),
         troubles=dates.troubles,
     )
+
+
+async def _find_entries(
+    context: Context, selector: TagSelector, reader: RepositoryReader, demanded: Collection[Tag]
+) -> tuple[dict[Tag, TagEntry], int]:
+    """Return the tags to choose from, and how many names of the listing are no tags.
+
+    Literal tags are asked for one by one, or looked up where an API tells many at once, whichever costs less; all else
+    needs a listing. What such an API lacks may exist all the same: what is named literally is asked for.
+    """
+    source, literal = reader.location, selector.literal_tags
+    known = context.listings.known(source)
+    count = len(known.entries) if known is not None else None
+    if literal is not None:
+        wanted = choose_survey(selector, len(literal), reader.listing, count)
+        if wanted is Survey.LIST and reader.listing.has_digests:
+            told = await _look_up(context, reader, len(literal))
+            return {tag: told.get(tag, TagEntry(tag=tag)) for tag in literal}, 0
+        if wanted is Survey.HEAD_EACH:
+            return {tag: TagEntry(tag=tag) for tag in literal}, 0
+    index = await context.listings.told(reader)
+    context.hints.learn(source, index.entries.values())
+    entries = {tag: TagEntry(tag=tag) for tag in demanded} | index.entries
+    if not index.complete:
+        hidden = await _find_hidden(context, selector, reader, entries)
+        entries |= {tag: TagEntry(tag=tag) for tag in hidden}
+    return entries, index.skipped
+
+
+async def _look_up(context: Context, reader: RepositoryReader, most_pages: int) -> Mapping[Tag, TagEntry]:
+    """Return what an API tells of a repository's tags, as far as that is worth ``most_pages`` requests."""
+    known = context.listings.known(reader.location)
+    if known is not None:
+        return known.entries
+    hints = await context.hints.ask(reader, most_pages)
+    if hints is None:
+        return {}
+    entries = {entry.tag: entry for entry in hints.entries}
+    if hints.whole:
+        context.listings.take(reader.location, TagIndex(entries=entries, complete=False))
+    return entries
+
+
+async def _find_hidden(
+    context: Context, selector: TagSelector, reader: RepositoryReader, entries: Mapping[Tag, TagEntry]
+) -> list[Tag]:
+    """Return tags that exist although an API did not tell of them: named literally, or written by this run."""
+    literal = {tag for pattern in selector.include if (tag := pattern.literal) is not None}
+    wanted = name_candidates(selector, literal | context.hints.written(reader.location))
+    hidden = [tag for tag in wanted if tag not in entries]
+
+    async def exists(tag: Tag) -> bool:
+        try:
+            return await ask_source(context, reader, tag) is not None
+        except MirrordError:
+            return True  # the look at it tells what is the matter
+
+    found = await each(hidden, exists, LOOKS_AT_ONCE)
+    return [tag for tag, there in zip(hidden, found, strict=True) if there]
 
 
 def _demanded(selector: TagSelector) -> frozenset[Tag]:
@@ -132,7 +184,7 @@ async def dated(
 
     async def date(tag: Tag) -> None:
         try:
-            head = await context.resolutions.head(reader, tag)
+            head = await ask_source(context, reader, tag)
             if head is None:
                 dates.missing.add(tag)
                 return

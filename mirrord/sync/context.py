@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RegistryGateway, Slots
+from mirrord.sync.hints import Hints
 from mirrord.sync.listing import Listings
 from mirrord.sync.resolving import Resolutions
 
@@ -19,7 +20,7 @@ COPIES_AT_ONCE = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The outside world of one run, and what the run remembers of its sources."""
+    """The outside world of one run, and what the run remembers of its sources and targets."""
 
     gateway: RegistryGateway
     slots: Slots
@@ -27,3 +28,4 @@ class Context:
     events: EventSink
     listings: Listings = field(default_factory=Listings)
     resolutions: Resolutions = field(default_factory=Resolutions)
+    hints: Hints = field(default_factory=Hints)

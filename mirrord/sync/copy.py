@@ -32,6 +32,7 @@ def image_rule(
         targets=(target,),
         platforms=PlatformSelector(platforms=tuple(platforms)),
         referrers=Referrers(enabled=referrers, recheck=timedelta(0)),
+        by_hand=True,
     )
 
 

@@ -2,7 +2,8 @@
 
 A tag is deleted alone wherever the registry can do that. Where it deletes by digest only, or where a digest was named,
 everything that refers to the digest is found first: a complete listing, and one look at every tag. What would go or
-break with it makes mirrord refuse, unless the caller asked for that too.
+break with it makes mirrord refuse, unless the caller asked for that too. The same holds for the last tag of a digest at
+a registry that deletes the image with it (ECR does).
 """
 
 from __future__ import annotations
@@ -85,15 +86,24 @@ async def delete(
     """
     writer = context.gateway.writer(reference.location)
     digest = await _resolve(writer, reference)
-    if reference.digest is None:
+    if reference.digest is None and writer.keeps_untagged:
         assert reference.tag is not None
         if await _delete_tag(writer, reference.tag):
             return Deleted(location=reference.location, tags=(reference.tag,))
     uses = await find_uses(context, reference.location, digest)
     deletion = Deletion(location=reference.location, tag=reference.tag, digest=digest, uses=uses)
-    _check(deletion, by_tag=reference.digest is None, with_tags=with_tags, with_attachments=with_attachments)
+    alone = reference.tag if reference.digest is None and not writer.keeps_untagged else None
+    if alone is not None and deletion.others and await _delete_tag(writer, alone):
+        return Deleted(location=reference.location, tags=(alone,))
+    cause = _cause(reference, writer)
+    _check(deletion, cause=cause, with_tags=with_tags, with_attachments=with_attachments)
     for attachment in uses.attachments:
         await writer.delete(attachment)
+    if alone is not None and not deletion.others and await _delete_tag(writer, alone):
+        gone = (digest,) if await writer.head(digest) is None else ()
+        return Deleted(
+            location=reference.location, tags=(alone, *uses.attachment_tags), manifests=(*uses.attachments, *gone)
+        )
     await _delete_digest(writer, digest, uses.tags)
     tags = (*uses.tags, *uses.attachment_tags)
     return Deleted(location=reference.location, tags=tags, manifests=(*uses.attachments, digest))
@@ -166,11 +176,19 @@ async def _see_gone(writer: RepositoryWriter, ref: Tag | Digest) -> None:
         )
 
 
-def _check(deletion: Deletion, *, by_tag: bool, with_tags: bool, with_attachments: bool) -> None:
+def _cause(reference: Reference, writer: RepositoryWriter) -> str:
+    """Say why more than the tag that was named would go; nothing where a digest was named."""
+    if reference.digest is not None:
+        return ""
+    if not writer.keeps_untagged:
+        return "the image goes with its last tag, and "
+    return "the registry deletes by digest only, and "
+
+
+def _check(deletion: Deletion, *, cause: str, with_tags: bool, with_attachments: bool) -> None:
     """Refuse to delete a digest that is used by more than the caller named."""
     uses = deletion.uses
     name = f"{deletion.location}@{deletion.digest}"
-    cause = "the registry deletes by digest only, and " if by_tag else ""
     if uses.indexes:
         raise PolicyRefusedError(
             f"{cause}{name} is part of {_list(uses.indexes)}, which would break",

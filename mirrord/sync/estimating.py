@@ -16,7 +16,8 @@ from mirrord.planning.report import Outcome, UnitResult
 from mirrord.planning.rule import ForeignLayers
 from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
 from mirrord.sync.prepare import Planned, prepare
-from mirrord.sync.run import Run, withdraw
+from mirrord.sync.rulerun import withdraw
+from mirrord.sync.run import Run
 from mirrord.transfer.job import CopyJob, Order
 from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe
@@ -91,10 +92,14 @@ class _Forecaster:
 
     async def _prepare(self, group: Sequence[Planned]) -> CopyJob | None:
         try:
-            return await prepare(self._context, group)
+            async with self._context.gateway.reader(group[0].plan.source).turn():
+                job = await prepare(self._context, group)
         except Exception as exc:  # noqa: BLE001 - the same boundary as in a run: one image's failure is its own
             self._run.fail(group, exc)
             return None
+        if job is not None:
+            self._run.block(job)
+        return job if job is not None and job.orders else None
 
     async def _ask(self, jobs: Sequence[CopyJob]) -> Collection[tuple[Location, Digest]]:
         """Return which of the blobs the targets hold already; each is asked for once."""
@@ -121,6 +126,7 @@ class _Forecaster:
 
     def _count(self, job: CopyJob, held: Collection[tuple[Location, Digest]]) -> None:
         estimates: dict[Location, Estimate] = {}
+        metered = self._context.gateway.reader(job.source).metered
         for graph, targets in _parts(job):
             plan = ImagePlan(
                 rule=job.orders[0].rule,
@@ -130,7 +136,7 @@ class _Forecaster:
                 targets=tuple(targets),
             )
             fetch = any(order.policy.foreign_layers is ForeignLayers.FETCH for order in job.orders)
-            counted = self._estimator.add(plan, graph, held, fetch_foreign=fetch)
+            counted = self._estimator.add(plan, graph, held, fetch_foreign=fetch, metered=metered)
             _merge(estimates, counted)
         for order in job.orders:
             if order.serves_root:

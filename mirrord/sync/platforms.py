@@ -76,4 +76,4 @@ async def why_unwanted(reader: RepositoryReader, slots: Slots, root: Descriptor,
     )
     if not found.os or any(wanted.covers(found) for wanted in selector.platforms):
         return ""
-    return f"it is for {found}, which the rule does not take"
+    return f"it is for {found}, which is not among the platforms that are wanted"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import anyio
 
 from mirrord.oci.descriptor import Descriptor
@@ -10,6 +12,7 @@ from mirrord.oci.reference import Location, Tag
 from mirrord.ports.registry import RepositoryReader
 
 _Name = tuple[Location, Tag | Digest]
+_Answers = dict[Tag | Digest, Descriptor | None]
 
 
 class Resolutions:
@@ -20,8 +23,16 @@ class Resolutions:
 
     def __init__(self) -> None:
         """Remember nothing yet."""
-        self._known: dict[_Name, Descriptor | None] = {}
+        self._known: dict[Location, _Answers] = defaultdict(dict)
         self._asking: dict[_Name, anyio.Event] = {}
+
+    def forget(self, location: Location) -> None:
+        """Forget what the names of a repository point to that was written to, also answers under way."""
+        self._known.pop(location, None)
+
+    def knows(self, location: Location, ref: Tag | Digest) -> bool:
+        """Say whether the source was asked for ``ref`` in this run."""
+        return ref in self._known.get(location, {})
 
     async def head(self, reader: RepositoryReader, ref: Tag | Digest) -> Descriptor | None:
         """Return what ``ref`` points to at the source of ``reader``, None if there is none of that name.
@@ -30,14 +41,16 @@ class Resolutions:
             RegistryError: the source could not be asked.
         """
         name = (reader.location, ref)
-        while name not in self._known:
+        while ref not in self._known[reader.location]:
             if (asking := self._asking.get(name)) is not None:
                 await asking.wait()
                 continue
             asking = self._asking[name] = anyio.Event()
+            answers = self._known[reader.location]  # if it is forgotten meanwhile, so is this answer
             try:
-                self._known[name] = await reader.head(ref)
+                answers[ref] = await reader.head(ref)
             finally:
                 del self._asking[name]
                 asking.set()
-        return self._known[name]
+            return answers[ref]
+        return self._known[reader.location][ref]

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import chain, zip_longest
 
 import anyio
 
+from mirrord.errors import NotFoundError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
+from mirrord.planning.chains import chain_rules
 from mirrord.planning.plan import Decision, ImagePlan, TagPlan
 from mirrord.planning.planner import plan_image
-from mirrord.planning.report import Outcome, Problem, RuleReport, UnitResult
+from mirrord.planning.report import Outcome, Problem, UnitResult
 from mirrord.planning.rule import Rule
 from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
-from mirrord.sync.choose import Choice, choose_tags, find_sources
+from mirrord.sync.ahead import Ahead, to_come, why_open
+from mirrord.sync.choose import choose_tags, find_sources
 from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
+from mirrord.sync.lanes import Lane, Turns, lanes_of
 from mirrord.sync.late import attachment_tags, find_late
 from mirrord.sync.observe import observe
 from mirrord.sync.prepare import Planned, prepare
+from mirrord.sync.rulerun import RuleRun, withdraw
 from mirrord.transfer.executor import Executor
+from mirrord.transfer.job import CopyJob
 from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe
 
@@ -33,32 +40,6 @@ _SETTLED = {
 }
 
 
-@dataclass(slots=True)
-class RuleRun:
-    """What is known of one rule while a run goes on; a report can be made of it at any moment."""
-
-    rule: Rule
-    listed: int = 0
-    filtered: int = 0
-    choices: list[Choice] = field(default_factory=list)
-    planned: list[Planned] = field(default_factory=list)
-    results: list[UnitResult] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    settled: set[tuple[Location, Location, tuple[Tag | None, Tag | None]]] = field(default_factory=set)
-
-    def report(self) -> RuleReport:
-        """Return the report of what happened so far."""
-        return RuleReport(
-            rule=self.rule.name,
-            listed=self.listed,
-            filtered=self.filtered,
-            results=tuple(self.results),
-            problems=tuple(self.problems),
-            warnings=tuple(dict.fromkeys(self.warnings)),
-        )
-
-
 class Run:
     """One execution of rules. ``rules`` can be read while it goes on, also after it was cancelled."""
 
@@ -67,6 +48,10 @@ class Run:
         self.rules = [RuleRun(rule) for rule in rules]
         self._context = context
         self._by_rule = {run.rule.name: run for run in self.rules}
+        self._chains = chain_rules(rules)
+        for run in self.rules:
+            run.warnings += self._chains.warnings(run.rule.name)
+        context.hints.begin(context.clock)
 
     def conclude(self, reason: str) -> None:
         """Count what was planned and not done as skipped, so that a run that ended early adds up."""
@@ -85,34 +70,60 @@ class Run:
 
     def groups(self) -> list[list[Planned]]:
         """Return what needs work after `look`, in the order in which `carry_out` takes it, host after host."""
-        lanes = [group_plans([run.planned for run in runs]) for runs in self._lanes()]
-        return list(chain.from_iterable(lanes))
+        lanes = lanes_of(self.rules, self._chains)
+        return list(chain.from_iterable(group_plans([run.planned for run in lane.runs]) for lane in lanes))
 
     async def carry_out(self, executor: Executor) -> None:
-        """Look at all rules and copy what is needed. Rules of one source host share reads; hosts don't wait."""
+        """Look at all rules and copy what is needed. Rules of one source host share reads; hosts don't wait.
 
-        async def lane(runs: Sequence[RuleRun]) -> None:
-            await each(runs, self._look, SOURCES_AT_ONCE)
-            groups = group_plans([run.planned for run in runs])
-            await each(groups, lambda group: self._copy(group, executor), COPIES_AT_ONCE) if groups else None
-
+        A rule that reads what others write begins when these are done, however they ended.
+        """
+        turns = Turns(self._by_rule)
         async with anyio.create_task_group() as group:
-            for runs in self._lanes():
-                group.start_soon(lane, runs)
+            for lane in lanes_of(self.rules, self._chains):
+                group.start_soon(self._carry_out_lane, lane, turns, executor)
+
+    async def _carry_out_lane(self, lane: Lane, turns: Turns, executor: Executor) -> None:
+        await turns.wait(lane.after)
+        self._forget_what_changed(lane.after)
+        await each(lane.runs, self._look, SOURCES_AT_ONCE)
+        groups = group_plans([run.planned for run in lane.runs])
+        left = Counter(name for group in groups for name in _rules_of(group))
+        turns.done(*(run.rule.name for run in lane.runs if not left[run.rule.name]))
+
+        async def copy(group: Sequence[Planned]) -> None:
+            await self._copy(group, executor)
+            left.subtract(_rules_of(group))
+            turns.done(*(name for name in _rules_of(group) if not left[name]))
+
+        if groups:
+            await each(groups, copy, COPIES_AT_ONCE)
+
+    def _forget_what_changed(self, rules: Collection[str]) -> None:
+        """Let those who read next what ``rules`` wrote ask anew: it may have been listed before."""
+        for location in {target for rule in rules for target in self._by_rule[rule].written()}:
+            self._context.listings.forget(location)
+            self._context.resolutions.forget(location)
 
     async def look(self) -> None:
-        """Look at all rules and plan, without changing anything."""
-        async with anyio.create_task_group() as group:
-            for runs in self._lanes():
-                for run in runs:
-                    group.start_soon(self._look, run)
+        """Look at all rules and plan, without changing anything.
 
-    def _lanes(self) -> list[list[RuleRun]]:
-        """Return the rules by source host: those that may share reads."""
-        lanes: dict[str, list[RuleRun]] = {}
-        for run in self.rules:
-            lanes.setdefault(run.rule.source.host, []).append(run)
-        return list(lanes.values())
+        A rule that reads what others would write is looked at after these, so that it can be said what is to come.
+        """
+        turns = Turns(self._by_rule)
+        ahead = Ahead(self._chains.before)
+
+        async def look(run: RuleRun) -> None:
+            await turns.wait(self._chains.before[run.rule.name])
+            run.arriving = ahead.arriving(run.rule)
+            run.warnings += why_open(run.arriving)
+            await self._look(run)
+            ahead.add(run.rule, run.planned, run.arriving)
+            turns.done(run.rule.name)
+
+        async with anyio.create_task_group() as group:
+            for run in self.rules:
+                group.start_soon(look, run)
 
     async def _look(self, run: RuleRun) -> None:
         """Gather and plan one rule; whatever goes wrong with its source is its own problem."""
@@ -137,15 +148,17 @@ class Run:
             ]
             plans = await self._find_late(run.rule, source, plans)
         except Exception as exc:  # noqa: BLE001 - whatever one source meets, the others are looked at
-            run.problems.append(describe(unwrap(exc)))
+            if not isinstance(unwrap(exc), NotFoundError) or source not in run.arriving:
+                run.problems.append(describe(unwrap(exc)))
             return
         listed = max(len(choice.selection.choices), 1 if choice.digest is not None else 0)
         run.choices.append(choice)
         run.listed += listed * len(run.rule.targets)
         run.filtered += (len(choice.selection.choices) - len(choice.selection.taken)) * len(run.rule.targets)
-        run.warnings += [*choice.warnings, *looks.warnings]
+        run.warnings += [*choice.warnings, *looks.warnings, *self._context.hints.warnings(_places(source, plans))]
         run.planned += plans
-        for result in chain(looks.settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
+        settled = [to_come(result, run.rule, run.arriving) for result in looks.settled]
+        for result in chain(settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
             self._settle(run, result, carried_out=False)
         changes = [target for planned in plans for target in planned.plan.changes]
         tags = sum(len(target.changes) for target in changes)
@@ -164,7 +177,8 @@ class Run:
                 for target in planned.plan.targets
                 if not target.changes and any(tag.decision is Decision.UP_TO_DATE for tag in target.tags)
             ]
-            return replace(planned, late=await find_late(rule, reader, served, tags.get(planned.plan.root.digest, [])))
+            theirs = tags.get(planned.plan.root.digest, [])
+            return replace(planned, late=await find_late(self._context, rule, reader, served, theirs))
 
         return await each(plans, look, LOOKS_AT_ONCE) if plans else []
 
@@ -181,9 +195,16 @@ class Run:
             self.fail(group, exc)
 
     async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
-        job = await prepare(self._context, group)
+        first = self._by_rule[group[0].rule.name]
+        async with self._context.gateway.reader(group[0].plan.source).turn():
+            job = await prepare(self._context, group)
+        first.warnings += self._context.hints.warnings(_places(group[0].plan.source, group))
         if job is None:
             return
+        self.block(job)
+        if not job.orders:
+            return
+        self._context.hints.note_job(job)
         reader = self._context.gateway.reader(job.source)
         writers = {order.target.target: self._context.gateway.writer(order.target.target) for order in job.orders}
         late = {(order.rule, order.target.target) for order in job.orders if order.serves_root}
@@ -195,6 +216,24 @@ class Run:
             self._settle(run, result)
 
         await executor.carry_out(job, reader, writers, settle=settle)
+
+    def block(self, job: CopyJob) -> None:
+        """Settle the images of a job that their rules do not allow to be brought to some targets."""
+        for order, problem in job.blocked:
+            run = self._by_rule[order.rule]
+            result = UnitResult(
+                rule=order.rule,
+                source=job.source,
+                target=order.target.target,
+                tags=tuple((tag.source_tag, tag.target_tag) for tag in order.target.changes),
+                outcome=Outcome.BLOCKED,
+                reason=problem.message,
+                digest=job.root.digest,
+                served=job.graph.root.descriptor.digest if order.serves_root else order.target.changes[0].before,
+                problem=problem,
+            )
+            withdraw(run, result)
+            self._settle(run, result, carried_out=False)
 
     def _conclude(
         self, run: RuleRun, planned: Sequence[Planned], outcome: Outcome, problem: Problem | None, reason: str = ""
@@ -218,6 +257,10 @@ def group_plans(rules: Sequence[Sequence[Planned]]) -> list[list[Planned]]:
     return list(groups.values())
 
 
+def _rules_of(group: Sequence[Planned]) -> set[str]:
+    return {planned.rule.name for planned in group}
+
+
 def settled_results(plan: ImagePlan) -> list[UnitResult]:
     """Return the results of the tags of a plan that need no copy."""
     results = []
@@ -235,14 +278,9 @@ def unwrap(error: Exception) -> Exception:
     return error
 
 
-def withdraw(run: RuleRun, late: UnitResult) -> None:
-    """Take back the "in sync" of an image whose attachments turned out to be missing: it counts once."""
-    for index, result in enumerate(run.results):
-        same = result.target == late.target and result.source == late.source and result.digest == late.digest
-        if same and result.outcome is Outcome.IN_SYNC:
-            left = tuple(pair for pair in result.tags if pair not in late.tags)
-            run.results[index] = replace(result, tags=left)
-    run.results[:] = [result for result in run.results if result.tags]
+def _places(source: Location, plans: Sequence[Planned]) -> list[Location]:
+    """Return the source and all targets of plans."""
+    return [source, *(target.target for planned in plans for target in planned.plan.targets)]
 
 
 def _by_reason(tags: Sequence[TagPlan], decision: Decision) -> dict[str, list[TagPlan]]:

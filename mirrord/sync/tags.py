@@ -28,14 +28,15 @@ class TagList:
 async def list_tags(context: Context, location: Location, selector: TagSelector) -> TagList:
     """Return all tags of a repository, and which of them ``selector`` takes.
 
-    Costs the listing, and three requests a tag that passes the name filters where the choice depends on their age.
+    It is the complete listing: what an API tells at once may lack tags. Costs the listing, and three requests a tag
+    that passes the name filters where the choice depends on their age.
 
     Raises:
         NotFoundError: there is no such repository.
         ListingIncompleteError: the listing has no proven end.
     """
     reader = context.gateway.reader(location)
-    index = await context.listings.all_tags(reader)
+    index = await context.listings.complete(reader)
     entries = dict(index.entries)
     if selector.needs_times:
         entries |= (await dated(context, reader, selector, entries)).entries

@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mirrord.planning.report import BlobOutcome, TrafficReport
-from mirrord.ports.events import BlobProgress, BlobSettled, BlobStarted, Event, EventSink, RequestDone, RequestRetried
+from mirrord.planning.report import BlobOutcome, PullQuota, TrafficReport
+from mirrord.ports.events import (
+    BlobProgress,
+    BlobSettled,
+    BlobStarted,
+    Event,
+    EventSink,
+    ManifestPulled,
+    Noted,
+    QuotaTold,
+    RequestDone,
+    RequestRetried,
+)
+from mirrord.sync.hints import BULK_DIFFERS
 
 
 class Traffic(EventSink):
@@ -17,7 +29,10 @@ class Traffic(EventSink):
         self._requests: Counter[str] = Counter()
         self._read: Counter[str] = Counter()
         self._written: Counter[str] = Counter()
+        self._differs: Counter[str] = Counter()
         self._retries = 0
+        self._pulls: Counter[str] = Counter()
+        self._quotas: dict[str, PullQuota] = {}
         self._sources: dict[int, str] = {}
 
     def emit(self, event: Event) -> None:
@@ -27,12 +42,18 @@ class Traffic(EventSink):
                 self._requests[event.host] += 1
             case RequestRetried():
                 self._retries += 1
+            case ManifestPulled():
+                self._pulls[event.host] += 1
+            case QuotaTold():
+                self._quotas[event.host] = event.quota
             case BlobStarted():
                 self._sources[event.transfer] = event.source.host
             case BlobProgress():
                 self._read[self._sources[event.transfer]] += event.read
             case BlobSettled() if event.outcome is BlobOutcome.UPLOADED:
                 self._written[event.target.host] += event.size
+            case Noted() if event.what == BULK_DIFFERS:
+                self._differs[event.host] += 1
             case _:
                 pass
         self._then.emit(event)
@@ -44,4 +65,7 @@ class Traffic(EventSink):
             bytes_read=dict(self._read),
             bytes_written=dict(self._written),
             retries=self._retries,
+            pulls=dict(self._pulls),
+            quotas=dict(self._quotas),
+            bulk_differs=dict(self._differs),
         )

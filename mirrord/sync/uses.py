@@ -41,7 +41,7 @@ async def find_uses(context: Context, location: Location, digest: Digest) -> Use
         RegistryError: one of the tags or indexes could not be asked for; nothing is ever taken for unused then.
     """
     reader, writer = context.gateway.reader(location), context.gateway.writer(location)
-    listing = await context.listings.all_tags(reader)
+    listing = await context.listings.complete(reader)
     tags = list(listing.entries)
     found = dict(zip(tags, await each(tags, writer.head, LOOKS_AT_ONCE) if tags else [], strict=True))
     heads = {tag: head for tag, head in found.items() if head is not None}

@@ -8,6 +8,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.reference import Location
 from mirrord.planning.graph import ImageGraph
 from mirrord.planning.plan import TargetPlan
+from mirrord.planning.report import Problem
 from mirrord.planning.rule import ForeignLayers, Policy
 from mirrord.transfer.graph import Attachment
 
@@ -27,13 +28,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyJob:
-    """One image to copy. ``root`` is what the source resolved to; ``graph.root`` what targets will serve."""
+    """One image to copy. ``root`` is what the source resolved to; ``graph.root`` what targets will serve.
+
+    ``blocked`` are orders that are not carried out, each with the reason: an attachment's tag would have to move.
+    """
 
     source: Location
     root: Descriptor
     graph: ImageGraph
     attachments: tuple[Attachment, ...]
     orders: tuple[Order, ...]
+    blocked: tuple[tuple[Order, Problem], ...] = ()
 
     def blobs(self, order: Order) -> tuple[Descriptor, ...]:
         """Return every blob that a target needs, each once; foreign layers only where they are fetched."""

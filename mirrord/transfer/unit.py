@@ -113,6 +113,7 @@ class Unit:
         for attachment in job.attachments:
             await self._put_graph(attachment.graph, with_root=attachment.tag is None)
             if attachment.tag is not None:
+                await self._check_moving(attachment.tag, attachment.tag, attachment.graph.root.descriptor.digest)
                 await self._put_healing(attachment.graph, attachment.graph.root, attachment.tag)
             self._referrers += 1
         if not complete:
@@ -132,15 +133,7 @@ class Unit:
         assert tag.target_tag is not None
         digest = self._job.graph.root.descriptor.digest
         name = f"{self.writer.location}:{tag.target_tag}"
-        policy = self._order.policy
-        if policy.forbids_moving(tag.source_tag, tag.target_tag):
-            now = await self.writer.head(tag.target_tag)
-            if now is not None and now.digest != digest:
-                immutable = policy.is_immutable(tag.source_tag, tag.target_tag)
-                raise PolicyRefusedError(
-                    f"{name} came to be {now.digest} meanwhile, and the rule does not move it",
-                    code="TAG_IMMUTABLE" if immutable else "OVERWRITE_FORBIDDEN",
-                )
+        await self._check_moving(tag.source_tag, tag.target_tag, digest)
         await self._put_healing(self._job.graph, self._job.graph.root, tag.target_tag)
         served = await self.writer.head(tag.target_tag)
         if served is None or served.digest != digest:
@@ -153,13 +146,26 @@ class Unit:
             )
         self._written.append(tag)
 
+    async def _check_moving(self, source_tag: Tag | None, target_tag: Tag, digest: Digest) -> None:
+        """See that a tag which must not move is still free, or points to ``digest`` already."""
+        policy = self._order.policy
+        if not policy.forbids_moving(source_tag, target_tag):
+            return
+        now = await self.writer.head(target_tag)
+        if now is not None and now.digest != digest:
+            immutable = policy.is_immutable(source_tag, target_tag)
+            raise PolicyRefusedError(
+                f"{self.writer.location}:{target_tag} came to be {now.digest} meanwhile, and the rule does not move it",
+                code="TAG_IMMUTABLE" if immutable else "OVERWRITE_FORBIDDEN",
+            )
+
     async def _put_healing(self, graph: ImageGraph, manifest: AnyManifest, tag: Tag | None) -> None:
         """Put a manifest; where the target lacks content after all, send that once more and try again.
 
         Existing is not complete: a blob may have been collected since it was seen, a child may lack its own content.
         """
         try:
-            await self.writer.put_manifest(manifest, tag)
+            await self.writer.put_manifest(manifest, tag, absent=graph.absent)
         except MissingContentError as exc:
             if graph.absent and manifest is graph.root:
                 raise UnsupportedError(

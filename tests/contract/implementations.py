@@ -43,6 +43,7 @@ class Implementation:
         deletes_manifests: whether a manifest can be deleted by digest.
         refuses_missing_blobs: whether a manifest is refused while a blob of it is missing.
         refuses_missing_children: whether an index is refused while a child of it is missing.
+        takes_sparse_indexes: whether an index is taken without children that are said to be left out on purpose.
         referrers_from_api: what `ReferrersAnswer.from_api` says there.
         tells_blobs_from_manifests: whether a blob that is asked for as a manifest is missing; docker-registry 2.8.2
             answers 500.
@@ -56,6 +57,7 @@ class Implementation:
     deletes_manifests: bool = True
     refuses_missing_blobs: bool = True
     refuses_missing_children: bool = True
+    takes_sparse_indexes: bool = False
     referrers_from_api: bool = True
     tells_blobs_from_manifests: bool = True
 
@@ -101,7 +103,7 @@ def _opened(client: Client) -> OpenedRepository:
 
 
 IMPLEMENTATIONS: tuple[Implementation, ...] = (
-    Implementation(name="layout", open=open_layout, backends=("asyncio", "trio")),
+    Implementation(name="layout", open=open_layout, backends=("asyncio", "trio"), takes_sparse_indexes=True),
     Implementation(name="distribution-v3", open=emulated(DISTRIBUTION_V3)),
     Implementation(
         name="distribution-v2", open=emulated(DISTRIBUTION_V2), deletes_tags=False, referrers_from_api=False

@@ -86,6 +86,24 @@ async def test_listing_tells_every_tag_and_no_wrong_digest(repository: OpenedRep
     assert repository.reader.listing.has_digests == (entries[Tag("1.0")].digest is not None)
 
 
+async def test_listings_for_looks_tell_no_wrong_digest_and_never_fail(repository: OpenedRepository) -> None:
+    image, other = build_image(), build_image("other")
+    await write_image(repository.writer, image, "1.0")
+    await write_image(repository.writer, other, "2.0")
+    truth = {Tag("1.0"): image.digest, Tag("2.0"): other.digest}
+
+    by_pages = {e.tag: e.digest async for page in repository.reader.bulk_tags() for e in page.entries}
+    hints = [await side.tag_hints(5) for side in (repository.reader, repository.writer, repository.absent)]
+    told = [{entry.tag: entry.digest for entry in hint.entries} for hint in (hints)]
+
+    assert by_pages.keys() == truth.keys()
+    for digests in (by_pages, *told):
+        assert {tag: digest for tag, digest in digests.items() if digest is not None}.items() <= truth.items()
+    assert told[2] == {}
+    if not repository.writer.listing.has_digests:
+        assert told[1] == {}
+
+
 async def test_listing_of_a_repository_that_does_not_exist_is_not_found(repository: OpenedRepository) -> None:
     with pytest.raises(NotFoundError):
         await tags_of(repository.absent)
@@ -197,6 +215,30 @@ async def test_index_is_refused_while_a_child_is_missing(
         await repository.writer.put_manifest(build_index(here.manifest, missing.manifest), Tag("latest"))
 
     assert await repository.writer.head(Tag("latest")) is None
+
+
+async def test_index_is_taken_without_children_that_are_left_out_on_purpose_where_that_can_be(
+    repository: OpenedRepository, implementation: Implementation
+) -> None:
+    """A registry judges by itself; a layout is told, and takes no index that lacks another child."""
+    here, left_out, missing = build_image("here"), build_image("left out"), build_image("missing")
+    await write_image(repository.writer, here)
+    sparse = build_index(here.manifest, left_out.manifest)
+    incomplete = build_index(here.manifest, left_out.manifest, missing.manifest)
+    absent = frozenset({left_out.digest})
+
+    if not implementation.takes_sparse_indexes:
+        with pytest.raises(MissingContentError):
+            await repository.writer.put_manifest(sparse, Tag("latest"), absent=absent)
+        return
+    await repository.writer.put_manifest(sparse, Tag("latest"), absent=absent)
+    with pytest.raises(MissingContentError):
+        await repository.writer.put_manifest(incomplete, Tag("next"), absent=absent)
+
+    assert await repository.reader.head(Tag("latest")) == sparse.descriptor
+    assert (await repository.reader.manifest(here.digest)).raw == here.manifest.raw
+    assert await repository.reader.head(left_out.digest) is None
+    assert await repository.writer.head(Tag("next")) is None
 
 
 @pytest.mark.covers("C22")

@@ -120,11 +120,13 @@ async def open_client(
     environment: Mapping[str, str] | None = None,
     addresses: Sequence[str] = PUBLIC,
     clock: FakeClock | None = None,
+    source: CredentialProvider | None = None,
 ) -> AsyncIterator[Client]:
     """Open a client of an emulated registry, or of a host's name where a transport answers.
 
     For an emulated registry settings and credential default to what it wants: plain HTTP, its token service among
     the hosts that may see the credential, its user. ``addresses`` are those of any host's name.
+    ``source`` stands in for all of that: credentials come from there.
     """
     host = registry if isinstance(registry, str) else registry.host
     if isinstance(registry, FakeRegistry):
@@ -141,7 +143,7 @@ async def open_client(
     gateway = HttpGateway(
         Surroundings(
             settings={**({host: settings} if settings is not None else {}), **(others or {})},
-            credentials=credentials,
+            credentials=source or credentials,
             providers=providers if providers is not None else known_providers(),
             environment=environment or {},
             clock=clock,

@@ -21,7 +21,7 @@ import aiohttp.abc
 import trustme
 
 from mirrord.demo.registry import Store
-from mirrord.ports.credentials import Credential
+from mirrord.ports.credentials import Credential, CredentialProvider
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.tls import make_ssl_context
@@ -79,6 +79,7 @@ class Internet:
         providers: tuple[Provider, ...] | None = None,
         environment: Mapping[str, str] | None = None,
         clock: FakeClock | None = None,
+        source: CredentialProvider | None = None,
     ) -> AbstractAsyncContextManager[Client]:
         """Open a client of the registry that users call ``host``; anonymous without a credential."""
         return open_client(
@@ -90,6 +91,7 @@ class Internet:
             providers=providers,
             environment=environment,
             clock=clock,
+            source=source,
         )
 
     async def __aenter__(self) -> Self:

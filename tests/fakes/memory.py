@@ -9,6 +9,9 @@
 
 ``log`` tells every operation that was begun, ``effects`` every change in the order in which it became visible.
 A tag that pointed to incomplete content at any moment stands in ``violations``.
+
+A host whose listing has digests tells them in bulk, as operations ``bulk_tags``: the truth, or what ``bulk`` holds for
+a repository, be it old, missing or wrong. `Memory.freeze` makes it lag from now on.
 """
 
 from __future__ import annotations
@@ -22,14 +25,14 @@ from dataclasses import dataclass, field
 import anyio
 import anyio.lowlevel
 
-from mirrord.errors import ContentMismatchError, MissingContentError, NotFoundError
+from mirrord.errors import ContentMismatchError, MirrordError, MissingContentError, NotFoundError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest, Index, parse_manifest
 from mirrord.oci.mediatype import OCI_INDEX
 from mirrord.oci.reference import Location, Repository, Tag
 from mirrord.planning.attachment import fallback_tag
-from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
+from mirrord.planning.listing import ListingTraits, TagEntry, TagHints, TagPage
 from mirrord.ports.events import Event, EventSink
 from mirrord.ports.registry import Places, ReferrersAnswer, RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.registry.throttle import ThrottleBook
@@ -140,6 +143,7 @@ class Memory(RegistryGateway):
         self.effects: list[Operation] = []
         self.violations: list[str] = []
         self.absent: set[Digest] = set()
+        self.bulk: dict[Location, dict[Tag, Digest | None]] = {}
         self.spoil: dict[Digest, list[bytes]] = {}
         self.bodies: Counter[str] = Counter()
         self.most_bodies: Counter[str] = Counter()
@@ -173,6 +177,15 @@ class Memory(RegistryGateway):
         if subject is not None and not self.hosts[location.host].referrers_api:
             add_to_fallback(held, content.root)
         return content
+
+    def tell_in_bulk(self, host: str, page_size: int = 100) -> None:
+        """Let a host tell the digests of many tags at once."""
+        self.hosts[host].listing = ListingTraits(page_size=page_size, has_digests=True)
+
+    def freeze(self, location: Location) -> dict[Tag, Digest | None]:
+        """Let the bulk listing of a repository stay as it is now; return it, for a test to change."""
+        self.bulk[location] = dict(self.at(location).tags)
+        return self.bulk[location]
 
     def fail(
         self,
@@ -284,6 +297,39 @@ class MemoryRepository(RepositoryReader, RepositoryWriter):
                 await self._ask("list_tags")
             yield TagPage(entries=tuple(TagEntry(tag=tag) for tag in tags[start : start + size]))
 
+    async def bulk_tags(self) -> AsyncIterator[TagPage]:
+        """Yield tags with digests where the host tells them; a refusal makes it a plain listing."""
+        told = None if not self.listing.has_digests else await self._told(None)
+        if told is None:
+            async for page in self.list_tags():
+                yield page
+            return
+        yield TagPage(entries=told.entries)
+
+    async def tag_hints(self, most_pages: int) -> TagHints:
+        """Return what the host tells in bulk; nothing if it refuses."""
+        told = await self._told(most_pages) if self.listing.has_digests else None
+        return told or TagHints()
+
+    async def _told(self, most_pages: int | None) -> TagHints | None:
+        """Return the pages of a bulk listing, all of them or the first ones; None if it is refused."""
+        size = self._host.listing.page_size
+        entries: list[TagEntry] = []
+        try:
+            await self._ask("bulk_tags")
+            if self._location not in self._memory.held and self._location not in self._memory.bulk:
+                raise NotFoundError(f"no repository {self._location}")
+            tags = sorted(self._memory.bulk.get(self._location, self._held.tags).items())
+            for start in range(0, max(1, len(tags)), size):
+                if start:
+                    await self._ask("bulk_tags")
+                entries += [TagEntry(tag=tag, digest=digest) for tag, digest in tags[start : start + size]]
+                if most_pages is not None and start + size >= most_pages * size and start + size < len(tags):
+                    return TagHints(entries=tuple(entries), whole=False)
+        except MirrordError:
+            return None
+        return TagHints(entries=tuple(entries), whole=True)
+
     async def head(self, ref: Tag | Digest) -> Descriptor | None:
         """Return what stands under a name."""
         await self._ask("head", str(ref))
@@ -364,13 +410,15 @@ class MemoryRepository(RepositoryReader, RepositoryWriter):
         self._held.blobs[blob.digest] = content
         self._memory.changed(Operation("blob", self._location, str(blob.digest)))
 
-    async def put_manifest(self, manifest: AnyManifest, tag: Tag | None = None) -> None:
+    async def put_manifest(
+        self, manifest: AnyManifest, tag: Tag | None = None, *, absent: frozenset[Digest] = frozenset()
+    ) -> None:
         """Take a manifest; a host that checks content refuses one that is not complete."""
         digest = manifest.descriptor.digest
         await self._ask("put_manifest", str(tag or digest), str(digest))
         if self._host.checks_content:
-            absent = self._memory.absent if self._host.takes_sparse else ()
-            missing = self._held.missing(manifest, absent)
+            spared = self._memory.absent if self._host.takes_sparse else ()  # what ``absent`` says is not sent
+            missing = self._held.missing(manifest, spared)
             if missing:
                 raise MissingContentError(f"{self._location} lacks {missing[0]}")
         self._held.manifests[digest] = manifest

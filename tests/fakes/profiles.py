@@ -30,11 +30,17 @@ class Auth:
     """Who may do what, and how a client is told.
 
     ``repository_challenge``: what a 401 on a repository's path carries: its own scope, the challenge of ``/v2/``, no
-    header, an empty one, or a Basic one although the registry wants a bearer. ``granted`` are the actions that any
+    header, an empty one, a Basic one although the registry wants a bearer, or that only in answer to a credential
+    ("flip"). ``bare_refusals`` are one error object each, in no list. ``granted`` are the actions that any
     token gets at most: fewer than asked is still a 200. ``refused_scopes`` are parts of a scope that make the whole
     token request fail with ``refused_scope_status``. ``expires_in`` stands in the token's JSON as it is, None leaves
-    it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock. Where ``post`` refuses, it
-    may still take refresh tokens. With ``told_life_s`` tokens are JWTs, which tell a life of so many seconds.
+    it out; ``life_s`` is how long a token truly lives, in seconds on the emulator's clock. ``expired``: with Basic, the
+    passwords are tokens that the registry's own API issued, and this is the answer to one that has died.
+    ``opaque_scope`` is a scope that grants everything, where it is asked for. Where ``post`` refuses, it may still take
+    refresh tokens. With ``told_life_s`` tokens are JWTs, which tell a life of so many seconds.
+
+    With ``push_creates`` a token for a push makes the repository, and a token for one that is not there grants nothing.
+    ``delete_action`` is what a deletion needs; without ``catalog_scope`` the catalog needs a token of any scope.
     """
 
     scheme: Literal["none", "basic", "bearer"] = "none"
@@ -46,7 +52,7 @@ class Auth:
     service: str = "registry.test"
     ping_scope: str = ""
     ping_status: int = 401
-    repository_challenge: Literal["scope", "ping", "none", "empty", "basic"] = "scope"
+    repository_challenge: Literal["scope", "ping", "none", "empty", "basic", "flip"] = "scope"
     challenge_form: Literal["one", "two-headers", "one-header-of-two"] = "one"
     token_keys: tuple[str, ...] = ("token",)
     expires_in: object = 300
@@ -56,6 +62,12 @@ class Auth:
     granted: frozenset[str] = frozenset({"pull", "push", "delete", "*"})
     refused_scopes: tuple[str, ...] = ()
     refused_scope_status: int = 400
+    bare_refusals: bool = False
+    push_creates: bool = False
+    delete_action: Literal["delete", "push"] = "delete"
+    catalog_scope: bool = True
+    expired: Refusal | None = None
+    opaque_scope: str = ""
     post_takes_refresh_tokens: bool = False
     told_life_s: float | None = None
 
@@ -65,6 +77,7 @@ class TagList:
     """How tags are listed. ``page_entries`` caps a page whatever ``n`` says; ``refuse_n_above`` answers 400 instead.
 
     ``odd_items`` are put before the tags as they are (null, digests); ``extra`` are further keys of the answer.
+    ``unknown_last`` "gone" is a 404 without a body.
     """
 
     ignore_n: bool = False
@@ -73,7 +86,7 @@ class TagList:
     always_null: bool = False
     page_entries: int | None = None
     refuse_n_above: int | None = None
-    unknown_last: Literal["continue", "skip", "not-found"] = "continue"
+    unknown_last: Literal["continue", "skip", "not-found", "gone"] = "continue"
     link: LinkStyle = "relative"
     odd_items: tuple[object, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict, hash=False)
@@ -83,7 +96,8 @@ class TagList:
 class Uploads:
     """How blobs are taken. A Refusal under ``put_body`` or ``patch`` means that this way of sending is not taken.
 
-    ``range_header``: true, always that of the first chunk, one too high, or absent.
+    ``range_header``: true, always that of the first chunk, one too high, or absent. Where ``mount_from`` is ignored,
+    a blob is mounted from wherever it is.
     """
 
     location: LocationStyle = "relative"
@@ -98,6 +112,7 @@ class Uploads:
     status_needs_latest: bool = False
     mount: Literal["done", "upload"] | Refusal = "done"
     delete: Refusal | None = None
+    mount_from: Literal["needed", "ignored"] = "needed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +134,12 @@ class Blobs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifests:
-    """How manifests are read and put. ``immutable_tags`` is the answer to a PUT of a tag that exists."""
+    """How manifests are read and put. ``immutable_tags`` is the answer to a PUT of a tag that exists.
+
+    With ``projects`` it is the first part of a path that must exist beforehand, and all that is asked below one that
+    does not is answered as ``unknown_repository`` says.
+    ``unknown_is_told``: reading in a repository that was never created answers with ``unknown_repository`` too.
+    """
 
     digest_header: Literal["present", "absent", "false"] = "present"
     strict_accept: bool = True
@@ -133,6 +153,8 @@ class Manifests:
     immutable_tags: Refusal | None = None
     create_on_push: bool = True
     unknown_repository: Refusal = Refusal(status=404, code="NAME_UNKNOWN", message="repository not found")
+    projects: bool = False
+    unknown_is_told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +183,8 @@ class Rate:
 class Names:
     """The public names under which an emulated registry is known: TLS for each. None: the registry's own name.
 
-    ``storage`` is another origin always: where a profile redirects, it needs a name.
+    Token service and API may be at one name. ``storage`` is another origin always: where a profile redirects, it needs
+    a name.
     """
 
     registry: str
@@ -172,7 +195,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """A registry, as the sum of its switches. ``api`` makes what it serves beside the distribution API."""
+    """A registry, as the sum of its switches. ``api`` makes what it serves beside the distribution API.
+
+    ``referrers_unknown`` is what is said of the referrers of a digest that the repository does not hold.
+    """
 
     name: str = "distribution-v3"
     auth: Auth = Auth()
@@ -186,6 +212,7 @@ class Profile:
     catalog: Refusal | None = None
     api_version_header: bool = True
     api: ApiFactory | None = None
+    referrers_unknown: Refusal | None = None
 
 
 DISTRIBUTION_V3 = Profile()

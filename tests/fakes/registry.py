@@ -62,6 +62,8 @@ class FakeRegistry:
         self.tokens = TokenService(profile.auth, self.clock)
         self.storage = Storage(self.store, self.clock, life_s=profile.blobs.signature_life_s)
         self.switches = Switches(profile=profile, store=self.store, storage=self.storage, clock=self.clock)
+        self.tokens.created = self.switches.created
+        self.tokens.exists = lambda name: name in self.switches.created or name in self.store.repositories()
         self.host = ""
         self.token_host = ""
         self.api_host = ""
@@ -125,12 +127,13 @@ class FakeRegistry:
             if needs_storage:
                 storage = self._guarded(self.storage, self.storage_traffic, kind="storage")
                 self.switches.storage_url = f"{self.scheme}://{await listen(storage, storage_name)}"
+            shared = tokens is not None and tokens == api
             if self.profile.auth.scheme == "bearer" and (not known or tokens is not None):
-                self.token_host = await listen(self._counted_tokens, tokens)
+                self.token_host = await listen(self._beside if shared else self._counted_tokens, tokens)
             elif self.profile.auth.scheme != "bearer":
                 self.token_host = ""
             if self.api is not None and api is not None:
-                self.api_host = await listen(self._counted_api, api)
+                self.api_host = self.token_host if shared else await listen(self._counted_api, api)
             self._stack = stack.pop_all()
         self.switches.host = self.host
         self.switches.scheme = self.scheme
@@ -175,6 +178,11 @@ class FakeRegistry:
             await self._counted_tokens(scope, receive, send)
         else:
             await self._guarded(self._behave, self.traffic)(scope, receive, send)
+
+    async def _beside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer at a name that token service and API share."""
+        is_token = scope["path"] == self.profile.auth.token_path
+        await (self._counted_tokens if is_token else self._counted_api)(scope, receive, send)
 
     async def _counted_tokens(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._guarded(self.tokens, self.traffic, kind="token")(scope, receive, send)

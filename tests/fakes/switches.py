@@ -20,7 +20,10 @@ from tests.fakes.wire import with_headers
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
-    """The behaviour of one emulated registry. ``host`` and ``storage_url`` are known once it listens."""
+    """The behaviour of one emulated registry. ``host`` and ``storage_url`` are known once it listens.
+
+    ``pulls`` are those that count against the quota now, ``pulled`` is how many were let through in all.
+    """
 
     profile: Profile
     store: Store
@@ -33,11 +36,15 @@ class Switches:
     pulls: list[float] = field(default_factory=list)
     short_chunks: set[str] = field(default_factory=set)
     first_ranges: dict[str, str] = field(default_factory=dict)
+    pulled: int = 0
 
     def before(self, scope: Scope, request: Request, route: Route) -> Answer | None:
         """Return the answer that a switch gives in place of the registry, or None; the scope may be changed."""
         found: Refusal | Answer | None = None
-        if route.kind is RouteKind.CATALOG:
+        strict = self.profile.manifests.projects or self.profile.manifests.unknown_is_told
+        if strict and route.repository and self._unknown(route.repository):
+            found = self.profile.manifests.unknown_repository
+        elif route.kind is RouteKind.CATALOG:
             found = self.profile.catalog
         elif route.kind is RouteKind.TAGS:
             found = self._list_tags(request, route)
@@ -82,6 +89,8 @@ class Switches:
         last = None if switch.ignore_n else request.query("last")
         if last and last not in tags and switch.unknown_last == "not-found":
             return Refusal(status=404, code="NAME_UNKNOWN", message="last not found")
+        if last and last not in tags and switch.unknown_last == "gone":
+            return Answer(status=404)
         rest = _rest(tags, last, skip=switch.unknown_last == "skip")
         sizes = [size for size in (n, switch.page_entries) if size is not None]
         size = min(sizes) if sizes and not switch.ignore_n else len(rest)
@@ -111,7 +120,8 @@ class Switches:
             return Refusal(status=404, code="NOT_FOUND", message="page not found")
         if style == "wrong-type":
             return json_answer({"schemaVersion": 2, "manifests": []})
-        return None
+        unknown = route.reference not in {str(digest) for digest in self.store.manifests(route.repository)}
+        return self.profile.referrers_unknown if unknown else None
 
     # Manifests
 
@@ -148,9 +158,10 @@ class Switches:
     def _pull(self) -> Refusal | None:
         rate = self.profile.rate
         assert rate.pulls is not None
-        self.pulls = [at for at in self.pulls if at > self.clock.now_s - rate.window_s]
+        self._forget_pulls()
         if len(self.pulls) < rate.pulls:
             self.pulls.append(self.clock.now_s)
+            self.pulled += 1
             return None
         headers = (*rate.refusal.headers, *self._rate_headers())
         if rate.retry_after is not None:
@@ -160,10 +171,14 @@ class Switches:
             status=refusal.status, code=refusal.code, message=refusal.message, headers=headers, body=refusal.body
         )
 
+    def _forget_pulls(self) -> None:
+        self.pulls = [at for at in self.pulls if at > self.clock.now_s - self.profile.rate.window_s]
+
     def _rate_headers(self) -> tuple[tuple[str, str], ...]:
         rate = self.profile.rate
         if rate.pulls is None or not rate.headers:
             return ()
+        self._forget_pulls()
         window = f"w={rate.window_s}"
         left = rate.pulls - len(self.pulls)
         return (("RateLimit-Limit", f"{rate.pulls};{window}"), ("RateLimit-Remaining", f"{left};{window}"))
@@ -274,6 +289,11 @@ class Switches:
             if isinstance(switch.mount, Refusal):
                 return switch.mount
             drop_query(scope, "mount", "from")
+        if (wanted := request.query("mount")) is not None and switch.mount_from == "ignored":
+            digest = Digest.parse(wanted)
+            holders = [name for name in self.store.repositories() if digest in self.store.blobs(name)]
+            drop_query(scope, "from")
+            scope["query_string"] += f"&from={holders[0] if holders else route.repository}".encode()
         if request.query("digest") is not None and switch.single_post != "stored":
             if isinstance(switch.single_post, Refusal):
                 return switch.single_post
@@ -328,7 +348,13 @@ class Switches:
         """Say whether the repository must be created first and has not been."""
         if self.profile.manifests.create_on_push:
             return False
+        if self.profile.manifests.projects:
+            return repository.partition("/")[0] not in self.projects()
         return repository not in self.created and repository not in self.store.repositories()
+
+    def projects(self) -> set[str]:
+        """Return the first parts of paths that exist: made by somebody, or by what they hold."""
+        return {name.partition("/")[0] for name in (*self.created, *self.store.repositories())}
 
 
 def replace_header(scope: Scope, name: str, value: str | None) -> None:

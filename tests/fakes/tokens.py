@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
@@ -58,6 +58,8 @@ class TokenService:
         self.clock = clock
         self.issued: dict[str, Token] = {}
         self.count = 0
+        self.created: set[str] = set()
+        self.exists: Callable[[str], bool] = lambda name: name in self.created
         self.also: set[tuple[str, str]] = set()
         """Further users with their passwords."""
 
@@ -104,6 +106,11 @@ class TokenService:
             return json_answer({"details": "unauthorized"}, status=401)
         allowed = self.auth.granted & {"pull"} if anonymous else self.auth.granted
         access = frozenset(item for item in parse_scopes(scopes) if item[2] in allowed)
+        if self.auth.push_creates:
+            self.created.update(name for _, name, action in access if action == "push")
+            access = frozenset(item for item in access if self.exists(item[1]))
+        if self.auth.opaque_scope and self.auth.opaque_scope in scopes:
+            access |= {("*", "*", action) for action in allowed}
         self.count += 1
         text = f"token-{self.count}.{'x' * 32}"
         if self.auth.told_life_s is not None:

@@ -287,6 +287,7 @@ class TLSFront(HTTPServer):
         forwarded_proto: Whether the registry is told that the client spoke https. Without it the registry answers
             with `Location: http://...`, a common mistake of operators.
         limit_bodies: Whether nginx keeps its default limit of 1 MiB for request bodies.
+        compress: Whether nginx compresses every answer for those who accept it.
     """
 
     def __init__(
@@ -300,6 +301,7 @@ class TLSFront(HTTPServer):
         credentials: Credentials | None = None,
         forwarded_proto: bool = True,
         limit_bodies: bool = False,
+        compress: bool = False,
     ) -> None:
         super().__init__(port=free_port(), credentials=credentials, ca_file=ca_file)
         root.mkdir(parents=True, exist_ok=True)
@@ -331,6 +333,7 @@ http {{
     ssl_certificate {certificate_file};
     ssl_certificate_key {key_file};
     {"" if limit_bodies else "client_max_body_size 0;"}
+    {"gzip on; gzip_types *; gzip_proxied any; gzip_min_length 0;" if compress else ""}
     location / {{
       {auth}
       proxy_pass {backend.url};

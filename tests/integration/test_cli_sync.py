@@ -18,7 +18,7 @@ import anyio.to_thread
 import pytest
 
 from tests.fakes.faults import Hold
-from tests.fakes.images import Content, make_image
+from tests.fakes.images import Content, make_image, make_index
 from tests.fakes.registry import BASIC, FakeRegistry
 from tests.integration.command import COMMAND_S, Finished, Mirrord
 from tests.integration.processes import free_port
@@ -449,6 +449,61 @@ async def test_the_exit_code_of_plan_tells_of_changes_where_asked(
 )
 def test_with_a_detailed_exit_code_every_error_is_1(mirrord: Mirrord, arguments: list[str]) -> None:
     assert mirrord.run("plan", "--detailed-exitcode", *arguments).code == 1
+
+
+async def test_a_chain_of_rules_is_in_step_after_one_run(bench: Bench) -> None:
+    """The rule that reads what another one writes waits for it; the plan before says what it cannot know."""
+    image = make_image("one")
+    put(bench.source, "team/app", image, "1.0")
+    passing_on = {
+        "name": "passing-on",
+        "source": f"{bench.target.host}/mirror/team/*",
+        "targets": [f"{bench.source.host}/back/{{name}}"],
+    }
+    end = {
+        "name": "end",
+        "source": f"{bench.source.host}/back/app:1.0",
+        "targets": [f"{bench.target.host}/end/app:{{tag}}"],
+    }
+    config = bench.config(end, passing_on, bench.rule())
+
+    plan = await plan_of(bench, config)
+    done = await bench.run("sync", "--once", "-c", config, "-o", "json")
+    again = await bench.run("sync", "--once", "-c", config, "-o", "json")
+
+    assert plan["code"] == 0
+    assert [change["rule"] for change in plan["changes"]] == ["app"]
+    warnings = {rule["rule"]: rule["warnings"] for rule in plan["rules"]}
+    assert warnings["app"] == []
+    assert 'would be written before it by "app"' in warnings["passing-on"][0]
+    assert done.code == again.code == 0
+    assert served(bench.target, "end/app") == {"1.0": str(image.digest)}
+    assert json.loads(done.stdout)["totals"]["copied"] == 3
+    assert json.loads(again.stdout)["totals"]["copied"] == 0
+    assert all(rule["warnings"] == [] for rule in json.loads(again.stdout)["rules"])
+
+
+async def test_a_sparse_index_goes_into_a_layout_directory_and_out_again(bench: Bench) -> None:
+    """The digest is that of the source; of the platforms that were left out nothing is there, and that is told."""
+    index = make_index("app", platforms=("linux/amd64", "linux/arm64"))
+    put(bench.source, "team/app", index, "1.0")
+    sparse = {"platforms": ["linux/amd64"], "index": "sparse"}
+    into = bench.config({**bench.rule(), "targets": ["oci:./out"], **sparse})
+    wide = {**bench.rule("wide"), "source": "oci:./out:1.0"}
+
+    first = await bench.run("sync", "--once", "-c", into, "-o", "json")
+    again = await bench.run("plan", "-c", into, "-o", "json")
+    whole = await bench.run("sync", "--once", "-c", bench.config(wide, name="whole.yaml"))
+    narrow = bench.config({**wide, "platforms": ["linux/amd64"]}, name="narrow.yaml")
+    one = await bench.run("sync", "--once", "-c", narrow)
+
+    assert first.code == 0, first.stdout
+    assert json.loads(again.stdout)["totals"]["in_sync"] == 1
+    layout = json.loads((bench.mirrord.work_dir / "out" / "index.json").read_text())
+    assert [entry["digest"] for entry in layout["manifests"]] == [str(index.digest)]
+    assert whole.code == 1
+    assert "NOT_FOUND" in whole.stdout
+    assert one.code == 0, one.stdout
 
 
 async def test_a_plan_says_what_each_image_needs_and_why(bench: Bench) -> None:

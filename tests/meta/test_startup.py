@@ -57,3 +57,24 @@ def test_a_wrong_command_is_refused_without_loading_anything_heavy() -> None:
     )
 
     assert done.stderr.splitlines()[-1].split() == ["2"]
+
+
+GARBAGE_PROBE = """
+import atexit, gc, sys
+from mirrord.__main__ import main
+gc.collect()  # what the interpreter's own start allocated depends on what is installed
+seen = []
+gc.callbacks.append(lambda phase, info: seen.append(phase))
+atexit.register(lambda: print(len(seen), len(gc.get_objects()), file=sys.stderr))
+sys.argv[1:] = ["--version"]
+main()
+"""
+
+
+def test_imports_are_not_searched_for_garbage() -> None:
+    """Neither while modules come in nor at the end does a short command look through them."""
+    done = subprocess.run([sys.executable, "-c", GARBAGE_PROBE], capture_output=True, text=True, check=True)
+    collections, left_to_search = done.stderr.split()
+
+    assert collections == "0"
+    assert int(left_to_search) < 1000

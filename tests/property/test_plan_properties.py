@@ -208,7 +208,7 @@ def test_estimate_accounts_for_every_blob_on_every_target(
     plan = replace(plan_image(rule, observation), root=content.descriptor, wanted=content.descriptor)
     estimator = Estimator()
     held = {(holder, blob.digest) for holder in holders for blob in graph.blobs()[::2]}
-    estimates = estimator.add(plan, graph, held)
+    estimates = estimator.add(plan, graph, held, metered=True)
     everything = (len(graph.blobs()), sum(blob.size for blob in graph.blobs()))
 
     assert list(estimates) == [target.target for target in plan.targets]
@@ -220,7 +220,7 @@ def test_estimate_accounts_for_every_blob_on_every_target(
         assert one.read_bytes <= one.upload[1]
     assert estimator.total.read_bytes <= everything[1]
     assert estimator.total.pulls == (len(graph.manifests) if plan.changes else 0)
-    again = estimator.add(plan, graph)
+    again = estimator.add(plan, graph, metered=True)
     assert all(one == Estimate(existing=one.existing, requests=one.requests) for one in again.values())
 
 

@@ -25,6 +25,8 @@ class Abilities:
 
     ``chunked_only`` registries take no upload in one request; ``repositories`` says whether repositories can be listed
     by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls;
+    ``tells_digest`` whether the answer to the HEAD of a tag names its digest: where not, the manifest is fetched at
+    once; ``keeps_untagged`` whether a manifest stays when its last tag is deleted;
     ``whole_only`` registries take no upload in chunks.
     """
 
@@ -33,6 +35,8 @@ class Abilities:
     referrers_api: bool | None = None
     repositories: bool = True
     metered: bool = False
+    tells_digest: bool = True
+    keeps_untagged: bool = True
     whole_only: bool = False
 
 
@@ -40,14 +44,20 @@ class Abilities:
 class Limits:
     """Defaults of a registry's limits, where the configuration says nothing.
 
-    ``chunk_size`` in bytes is what an upload in chunks sends at a time; ``longest_read`` the most bytes of a blob
-    that are asked for in one request, None: all.
+    ``chunk_size`` in bytes is what an upload in chunks sends at a time. ``anonymous_requests_per_second`` stands in
+    for ``requests_per_second`` where there is no credential; None: the same. ``longest_read`` is the most bytes of a
+    blob that are asked for in one request, None: all.
     """
 
     concurrency: int = 16
     requests_per_second: float | None = None
     chunk_size: int = 32 * MIB
     longest_read: int | None = None
+    anonymous_requests_per_second: float | None = None
+
+    def pace(self, *, anonymous: bool) -> float | None:
+        """Return the requests that may begin in a second; None for no limit."""
+        return (anonymous and self.anonymous_requests_per_second) or self.requests_per_second
 
 
 class Provider:

@@ -8,7 +8,7 @@ from mirrord.errors import UsageError
 from mirrord.registry.providers.acr import AcrProvider
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.providers.dockerhub import DockerHubProvider
-from mirrord.registry.providers.ecr import EcrProvider
+from mirrord.registry.providers.ecr import EcrProvider, EcrPublicProvider
 from mirrord.registry.providers.generic import GenericProvider
 from mirrord.registry.providers.ghcr import GhcrProvider
 from mirrord.registry.providers.gitlab import GitlabProvider
@@ -27,6 +27,7 @@ def known_providers() -> tuple[Provider, ...]:
         *outside,
         DockerHubProvider(),
         EcrProvider(),
+        EcrPublicProvider(),
         GhcrProvider(),
         GoogleProvider(),
         AcrProvider(),

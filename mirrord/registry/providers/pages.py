@@ -96,6 +96,17 @@ def entries_of(page: object, key: str, what: str) -> list[dict[str, object]]:
     return [entry for entry in found if isinstance(entry, dict)]
 
 
+def items_of(page: object, what: str) -> list[dict[str, object]]:
+    """Return the objects of a page that is a list itself; what is no object is passed over.
+
+    Raises:
+        ProtocolViolationError: the page is no list (API_ANSWER_INVALID).
+    """
+    if not isinstance(page, list):
+        raise ProtocolViolationError(f"{what}: the answer is no list", code="API_ANSWER_INVALID")
+    return [entry for entry in page if isinstance(entry, dict)]
+
+
 async def _ask(
     http: RegistryHttp, target: str, what: str, headers: Mapping[str, str] | None, access: Scopes = NO_SCOPE
 ) -> Answer:

@@ -135,7 +135,26 @@ def test_copy_of_a_missing_image_fails_with_its_code(registries: tuple[FakeRegis
     (image,) = json.loads(done.stdout)["rules"][0]["images"]
     assert done.code == 1
     assert image["problem"]["code"] == "NOT_FOUND"
+    assert "log in with docker" in image["problem"]["remedy"]
     assert not target.store.repositories()
+
+
+def test_copy_never_speaks_of_rules(registries: tuple[FakeRegistry, FakeRegistry], bare: Path) -> None:
+    """Who copies one image has no file with rules: neither what failed nor a warning sends to one."""
+    source, target = registries
+    put(source.store, "app", INDEX, "1")
+
+    missing = copy(f"{source.host}/app:nope", f"{target.host}/app")
+    nowhere = copy("oci:./nothing:1", f"{target.host}/app")
+    partly = copy(
+        f"{source.host}/app:1", f"{target.host}/app", "--platform", "linux/arm64", "--platform", "linux/s390x"
+    )
+
+    assert (missing.code, nowhere.code, partly.code) == (1, 1, 0)
+    assert "does not offer linux/s390x" in partly.stdout
+    assert "mirrord tags oci:./nothing" in nowhere.stdout
+    for done in (missing, nowhere, partly):
+        assert "rule" not in done.stdout + done.stderr, done.stdout
 
 
 def test_copy_without_tls_names_the_option_for_it(registries: tuple[FakeRegistry, FakeRegistry]) -> None:

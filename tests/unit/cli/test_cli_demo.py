@@ -3,9 +3,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+import anyio
+import anyio.to_thread
 import pytest
 
-from mirrord.cli.demo import saved_lines
+from mirrord.app import App
+from mirrord.cli.demo import _Releases, saved_lines
+from mirrord.cli.output import Output
+from mirrord.cli.session import load, run_async
+from mirrord.demo.scenario import open_scene
 from mirrord.oci.reference import Repository
 from mirrord.planning.report import BlobTally, Outcome, RuleReport, RunReport, UnitResult
 from tests.fakes.commands import run_command
@@ -48,3 +54,21 @@ def test_the_demo_says_what_deduplication_saved() -> None:
 
     assert "4.0 KiB" in text
     assert "2.0 KiB (50%)" in text
+
+
+def test_the_demo_mirrors_latest_each_time_that_it_moves() -> None:
+    """What a tag pointed to in one run is not taken for what it points to in the next."""
+    with open_scene() as scene:
+        config = load(str(scene.config_file))
+        releases = _Releases(Output(), scene, config.rules)
+
+        async def body(app: App) -> list[str]:
+            lines = []
+            for _ in range(3):
+                version = await anyio.to_thread.run_sync(scene.release)
+                lines.append(await releases._mirror(app, version))
+            return lines
+
+        lines = run_async(body, config=config)
+
+    assert ["2 tags mirrored" in line for line in lines[1:]] == [True, True], lines

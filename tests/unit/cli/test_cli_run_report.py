@@ -252,3 +252,15 @@ def test_the_exit_code_of_a_plan_follows_what_was_asked(
 ) -> None:
     assert plan_exit_code(rules, changes, detailed=False) == plain
     assert plan_exit_code(rules, changes, detailed=True) == detailed
+
+
+def test_a_run_tells_which_registries_listings_were_wrong() -> None:
+    warning = (
+        "docker.io/library/nginx: the listing of docker.io told something else than the registry itself about 1 tag"
+    )
+    run = report(rule(result(Outcome.IN_SYNC, "1"), warnings=(warning,)), bulk_differs={"docker.io": 1})
+
+    told = run_json(run, 0)
+
+    assert json.loads(json.dumps(told))["traffic"]["bulk_differs"] == {"docker.io": 1}
+    assert f"  rule nginx: {warning}" in text(run).splitlines()

@@ -21,7 +21,6 @@ def write(directory: Path, text: str) -> str:
     ("text", "key"),
     [
         pytest.param(RULE % ", on_rollback: block", "rules[0].on_rollback", id="rollback"),
-        pytest.param(f"registries: {{a.test: {{quota: {{reserve: 5}}}}}}\n{RULE % ''}", "quota", id="quota"),
     ],
 )
 def test_a_key_without_effect_yet_is_a_warning(tmp_path: Path, text: str, key: str) -> None:

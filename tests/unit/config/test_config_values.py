@@ -434,11 +434,11 @@ def test_leniently_faults_outside_of_rules_are_still_errors(load: Load) -> None:
     assert [problem.code for problem in caught.value.problems] == ["OUT_OF_RANGE"] + ["CONFIG_MISSING_KEY"] * 2
 
 
-def test_the_example_is_valid_and_warns_of_nothing_but_keys_of_later_versions() -> None:
+def test_the_example_is_valid_and_warns_of_nothing() -> None:
     config = load_config(str(ROOT / "config.example.yaml"), {})
 
     assert [rule.name for rule in config.rules] == ["nginx", "team-images", "traefik", "one-image"]
-    assert {warning.code for warning in config.warnings} == {"NOT_YET_EFFECTIVE"}
+    assert not config.warnings
 
 
 def test_the_effective_configuration_reads_back_the_same(load: Load) -> None:

@@ -14,6 +14,7 @@ from mirrord.layout.directory import MAX_INDEX_SIZE
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import parse_manifest
 from mirrord.oci.reference import Tag
+from mirrord.planning.listing import TagHints
 from tests.contract.images import (
     as_fields,
     blob_of,
@@ -321,3 +322,25 @@ async def test_deleting_from_a_layout_that_does_not_exist_makes_none(layout: Pat
     await writer_of(layout).delete(Digest.of(b"nowhere"))
 
     assert names_in(layout.parent) == []
+
+
+# --- hints
+
+
+async def test_hints_of_a_source_are_all_its_tags_and_a_target_has_none(layout: Path) -> None:
+    image = build_image()
+    await write_image(writer_of(layout), image, "1.0")
+
+    hints = await reader_of(layout).tag_hints(1)
+
+    assert hints.whole
+    assert {entry.tag: entry.digest for entry in hints.entries} == {Tag("1.0"): image.digest}
+    assert await writer_of(layout).tag_hints(1) == TagHints()
+    assert not writer_of(layout).listing.has_digests
+
+
+async def test_hints_of_a_layout_that_cannot_be_read_are_none(layout: Path) -> None:
+    await write_image(writer_of(layout), build_image(), "1.0")
+    (layout / "index.json").write_text("no JSON")
+
+    assert await reader_of(layout).tag_hints(1) == TagHints()

@@ -40,7 +40,7 @@ def plan(
 
 
 def test_estimate_of_a_new_image_is_all_of_it() -> None:
-    estimates = Estimator().add(plan(IMAGE, ONE), IMAGE.graph())
+    estimates = Estimator().add(plan(IMAGE, ONE), IMAGE.graph(), metered=True)
 
     assert estimates == {
         ONE: Estimate(upload=(3, SIZE), read_bytes=SIZE, pulls=1, requests=1 + 3 * (3 + 1) + 2),
@@ -67,7 +67,7 @@ def test_estimate_of_a_replaced_tag_is_that_of_a_copy() -> None:
 
 
 def test_estimate_reads_the_source_once_for_all_targets_of_an_image() -> None:
-    estimates = Estimator().add(plan(IMAGE, ONE, OTHER, LAYOUT), IMAGE.graph())
+    estimates = Estimator().add(plan(IMAGE, ONE, OTHER, LAYOUT), IMAGE.graph(), metered=True)
 
     assert [estimate.upload for estimate in estimates.values()] == [(3, SIZE)] * 3
     assert [estimate.read_bytes for estimate in estimates.values()] == [SIZE, 0, 0]
@@ -148,9 +148,18 @@ def test_estimate_pulls_each_manifest_of_a_repository_once() -> None:
     image = Content(root=index.manifests[member.digest], manifests=index.manifests, blobs=index.blobs)
     estimator = Estimator()
 
-    assert estimator.add(plan(image, ONE), image.graph())[ONE].pulls == 1
-    assert estimator.add(plan(index, ONE), index.graph())[ONE].pulls == 2
-    assert estimator.add(plan(index, ONE, source=Repository("docker.io", "a/b")), index.graph())[ONE].pulls == 3
+    assert estimator.add(plan(image, ONE), image.graph(), metered=True)[ONE].pulls == 1
+    assert estimator.add(plan(index, ONE), index.graph(), metered=True)[ONE].pulls == 2
+    assert (
+        estimator.add(plan(index, ONE, source=Repository("docker.io", "a/b")), index.graph(), metered=True)[ONE].pulls
+        == 3
+    )
+
+
+def test_estimate_counts_no_pulls_where_the_source_does_not() -> None:
+    estimate = Estimator().add(plan(IMAGE, ONE), IMAGE.graph())[ONE]
+
+    assert (estimate.pulls, estimate.requests) == (0, 15)
 
 
 def test_estimate_pulls_the_root_at_the_source_for_a_rewritten_one() -> None:
@@ -167,8 +176,8 @@ def test_estimate_pulls_the_root_at_the_source_for_a_rewritten_one() -> None:
     )
     estimator = Estimator()
 
-    assert estimator.add(filtered, left.graph())[ONE].pulls == 2
-    assert estimator.add(plan(index, OTHER), index.graph())[OTHER].pulls == 1
+    assert estimator.add(filtered, left.graph(), metered=True)[ONE].pulls == 2
+    assert estimator.add(plan(index, OTHER), index.graph(), metered=True)[OTHER].pulls == 1
 
 
 @pytest.mark.parametrize(("fetch", "upload"), [(False, (3, SIZE)), (True, (4, SIZE + 1000))], ids=["kept", "fetched"])
@@ -180,9 +189,9 @@ def test_estimate_moves_foreign_layers_only_when_they_are_fetched(*, fetch: bool
 
 def test_estimator_adds_everything_up() -> None:
     estimator = Estimator()
-    first = estimator.add(plan(IMAGE, ONE, OTHER), IMAGE.graph())
+    first = estimator.add(plan(IMAGE, ONE, OTHER), IMAGE.graph(), metered=True)
     other = make_index("other")
-    second = estimator.add(plan(other, ONE), other.graph())
+    second = estimator.add(plan(other, ONE), other.graph(), metered=True)
 
     assert estimator.total == first[ONE] + first[OTHER] + second[ONE]
     assert estimator.total.pulls == 4

@@ -5,7 +5,7 @@ import pytest
 
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import LayoutDirectory, Location, Repository, Tag
-from mirrord.planning.observation import ImageObservation, TagObservation, TargetFact
+from mirrord.planning.observation import ImageObservation, TagObservation, TargetFact, unasked
 from mirrord.planning.pattern import TagPattern
 from mirrord.planning.plan import Decision, TagPlan
 from mirrord.planning.planner import plan_image
@@ -176,3 +176,17 @@ def test_plan_carries_the_pinned_root_and_what_is_wanted_instead() -> None:
 
 def test_plan_of_no_tags_is_empty() -> None:
     assert plan_image(rule(), observe()).targets == ()
+
+
+def test_plan_leaves_alone_what_a_listing_told_of_both_sides() -> None:
+    told = replace(observe(("1.0.0", [fact(WANTED)])), root=unasked(WANTED), wanted=unasked(WANTED))
+
+    assert only(rule(), told).decision is Decision.UP_TO_DATE
+
+
+@pytest.mark.parametrize("digest", [None, OLD])
+def test_plan_never_copies_what_the_source_itself_was_not_asked_for(digest: Digest | None) -> None:
+    told = replace(observe(("1.0.0", [fact(digest)])), root=unasked(WANTED), wanted=unasked(WANTED))
+
+    with pytest.raises(AssertionError):
+        plan_image(rule(), told)

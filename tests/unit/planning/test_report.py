@@ -91,3 +91,9 @@ def test_report_adds_up_blobs() -> None:
 )
 def test_problem_reads_like_its_error(error: MirrordError, text: str) -> None:
     assert str(Problem.of(error)) == str(error) == text
+
+
+def test_rule_of_a_file_is_spoken_of_as_one_and_that_of_a_command_is_not() -> None:
+    """Who gave no file looks for no rule."""
+    assert RuleReport(rule="web").label == "rule web"
+    assert RuleReport(rule="copy", by_hand=True).label == "copy"

@@ -9,7 +9,7 @@ import pytest
 from mirrord.planning.listing import ListingTraits
 from mirrord.planning.pattern import TagPattern
 from mirrord.planning.rule import TagSelector
-from mirrord.planning.survey import Survey, choose_survey
+from mirrord.planning.survey import Survey, choose_look, choose_survey
 
 PLAIN = ListingTraits(page_size=1000)
 DIGESTS = ListingTraits(page_size=100, has_digests=True)
@@ -57,3 +57,22 @@ def test_times_that_a_listing_tells_save_the_requests_for_them() -> None:
 
     assert choose_survey(wanted, 4, ALL, 900) is Survey.LIST
     assert choose_survey(wanted, 4, DIGESTS, 900) is Survey.HEAD_EACH
+
+
+@pytest.mark.parametrize(
+    ("count", "traits", "known", "expected"),
+    [
+        pytest.param(1, DIGESTS, None, Survey.HEAD_EACH, id="one tag is one request"),
+        pytest.param(2, DIGESTS, None, Survey.LIST, id="two tags on one page"),
+        pytest.param(1000, DIGESTS, None, Survey.LIST, id="a thousand tags and their signatures on twenty pages"),
+        pytest.param(1000, PLAIN, None, Survey.HEAD_EACH, id="a listing without digests tells nothing"),
+        pytest.param(9, DIGESTS, 900, Survey.HEAD_EACH, id="a few tags of a large repository"),
+        pytest.param(10, DIGESTS, 900, Survey.LIST, id="one request less"),
+        pytest.param(900, DIGESTS, 5, Survey.LIST, id="a repository that was small"),
+        pytest.param(0, DIGESTS, None, Survey.HEAD_EACH, id="nothing to look at"),
+    ],
+)
+def test_targets_are_looked_at_in_the_cheaper_way(
+    count: int, traits: ListingTraits, known: int | None, expected: Survey
+) -> None:
+    assert choose_look(count, traits, known) is expected

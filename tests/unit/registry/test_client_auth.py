@@ -22,6 +22,7 @@ pytestmark = pytest.mark.anyio
 IMAGE = build_image()
 CONTENT = bytes(range(256)) * 40
 BLOB = blob_of(CONTENT)
+REFUSED_POSTS = {400: "trap-07-acr", 401: "trap-07-artifactory", 404: "trap-07-google"}
 
 
 def filled(profile: Profile) -> FakeRegistry:
@@ -270,16 +271,18 @@ async def test_scheme_that_is_not_spoken_is_an_error_that_names_it() -> None:
     [
         pytest.param(Auth(scheme="bearer", token_keys=("access_token",), expires_in=None), id="trap-01-acr"),
         pytest.param(Auth(scheme="bearer", token_keys=("token",), expires_in=None), id="trap-01-quay"),
-        pytest.param(Auth(scheme="bearer", repository_challenge="ping"), id="trap-03-scope-of-the-ping"),
+        pytest.param(Auth(scheme="bearer", repository_challenge="ping"), id="trap-03-google-scope-of-the-ping"),
         pytest.param(
             Auth(scheme="bearer", ping_scope="repository:user/image:pull", repository_challenge="ping"),
             id="trap-04-ghcr",
         ),
         pytest.param(Auth(scheme="bearer", post=Refusal(status=404)), id="trap-07-google"),
-        pytest.param(Auth(scheme="bearer", issued_at_skew_s=-600), id="trap-09-behind"),
-        pytest.param(Auth(scheme="bearer", issued_at_skew_s=600), id="trap-09-ahead"),
-        pytest.param(Auth(scheme="bearer", challenge_form="two-headers"), id="trap-11-two-headers"),
-        pytest.param(Auth(scheme="bearer", challenge_form="one-header-of-two"), id="trap-11-one-header-of-two"),
+        pytest.param(Auth(scheme="bearer", issued_at_skew_s=-600), id="trap-09-dockerhub-behind"),
+        pytest.param(Auth(scheme="bearer", issued_at_skew_s=600), id="trap-09-dockerhub-ahead"),
+        pytest.param(Auth(scheme="bearer", challenge_form="two-headers"), id="trap-11-distribution-two-headers"),
+        pytest.param(
+            Auth(scheme="bearer", challenge_form="one-header-of-two"), id="trap-11-distribution-one-header-of-two"
+        ),
     ],
 )
 async def test_oddities_of_token_services_are_coped_with(auth: Auth) -> None:
@@ -341,7 +344,7 @@ async def test_bad_source_scope_costs_the_mount_alone(status: int) -> None:
     assert registry.store.blob("team/app", BLOB.digest) == CONTENT
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 405], ids=lambda status: f"trap-07-{status}")
+@pytest.mark.parametrize("status", [400, 401, 404, 405], ids=REFUSED_POSTS.get)
 async def test_identity_token_with_a_password_falls_back_to_get(status: int) -> None:
     auth = Auth(scheme="bearer", post=Refusal(status=status))
     both = Credential(username=auth.user, secret=auth.password, identity_token="not-known-here")
@@ -404,7 +407,7 @@ async def test_token_service_that_breaks_once_is_asked_again() -> None:
 
 
 @pytest.mark.covers("A6", "A12", "A18", "C29")
-@pytest.mark.parametrize("status", [302, 307], ids=["trap-12-302", "trap-12-307"])
+@pytest.mark.parametrize("status", [302, 307], ids=["trap-12-quay", "trap-12-distribution"])
 @pytest.mark.parametrize("profile", [BASIC, BEARER], ids=["basic", "bearer"])
 async def test_redirected_blob_is_fetched_without_the_credential(profile: Profile, status: int) -> None:
     redirecting = Profile(auth=profile.auth, blobs=Blobs(redirect=status, redirect_head=True))

@@ -54,7 +54,9 @@ async def test_rest_of_a_blob_is_asked_for_by_range() -> None:
     assert request.sent_bytes == len(CONTENT) - 1000
 
 
-@pytest.mark.parametrize("offset", [1, 128_000, len(CONTENT) - 1], ids=lambda offset: f"D6:trap-13-{offset}")
+@pytest.mark.parametrize(
+    "offset", [1, 128_000, len(CONTENT) - 1], ids=lambda offset: f"D6:trap-13-distribution-{offset}"
+)
 async def test_whole_answer_to_a_range_is_cut_to_the_rest(offset: int) -> None:
     async with filled(Blobs(ranges=False)) as registry, open_client(registry) as client:
         assert await read(client, offset) == CONTENT[offset:]
@@ -132,7 +134,7 @@ async def test_range_goes_along_with_a_redirect_and_the_registry_is_asked_for_a_
     [
         pytest.param(CutBody(after=0), id="D1:at-once"),
         pytest.param(CutBody(after=1000, reset=True), id="D1:reset-in-the-middle"),
-        pytest.param(CutBody(after=len(CONTENT) - 1), id="D2:trap-13-last-byte"),
+        pytest.param(CutBody(after=len(CONTENT) - 1), id="D2:trap-13-distribution-last-byte"),
     ],
 )
 async def test_body_that_breaks_off_says_where(action: Action) -> None:
@@ -192,7 +194,7 @@ async def test_body_without_a_length_that_ends_early_is_a_break() -> None:
         assert await read(client, 1500) == CONTENT[1500:]
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="E65:trap-15-nginx")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="E65:trap-15-distribution")])
 async def test_compressed_blob_is_refused(trap: str) -> None:
     async with filled(Blobs(gzip=True)) as registry, open_client(registry) as client:
         with pytest.raises(ProtocolViolationError, match="CONTENT_ENCODING_UNEXPECTED") as caught:

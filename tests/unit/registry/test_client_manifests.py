@@ -150,7 +150,9 @@ async def test_length_of_a_head_is_not_compared_with_that_of_the_get() -> None:
         assert (await client.reader().manifest(found.digest)).raw == IMAGE.manifest.raw
 
 
-@pytest.mark.parametrize("suffix", ["; charset=utf-8", ";charset=UTF-8"], ids=lambda _: "trap-20-gitlab")
+@pytest.mark.parametrize(
+    "suffix", ["; charset=utf-8", ";charset=UTF-8"], ids=["trap-20-distribution-charset", "upper-case"]
+)
 async def test_parameters_of_a_type_are_ignored(suffix: str) -> None:
     async with filled(content_type_suffix=suffix) as registry, open_client(registry) as client:
         assert await client.reader().head(TAG) == IMAGE.manifest.descriptor
@@ -240,14 +242,14 @@ async def test_manifest_that_is_no_json_is_an_error_of_the_manifest() -> None:
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
-        pytest.param(HTML, "text/html", id="trap-19-nginx"),
-        pytest.param(b"404 page not found\n", "text/plain", id="trap-19-distribution"),
+        pytest.param(HTML, "text/html", id="trap-19-distribution-html-of-a-proxy"),
+        pytest.param(b"404 page not found\n", "text/plain", id="trap-19-distribution-text"),
         pytest.param(b'{"code":"UNKNOWN"}', "application/json", id="trap-19-zot"),
-        pytest.param(b'{"details":"no"}', "application/json", id="trap-19-dockerhub"),
+        pytest.param(b'{"details":"no"}', "application/json", id="details"),
         pytest.param(b'{"errors":', "application/json", id="cut-off"),
         pytest.param(b"\xff\xfe\x00", "application/json", id="E62:not-utf-8"),
         pytest.param(b"\x1b[31mred" + b"x" * 1_000_000, "text/plain", id="E62:long-and-coloured"),
-        pytest.param(b"", "", id="trap-19-empty"),
+        pytest.param(b"", "", id="trap-19-ecr-empty"),
     ],
 )
 async def test_status_decides_whatever_the_error_body_is(body: bytes, content_type: str) -> None:
@@ -333,7 +335,7 @@ async def test_odd_success_of_a_put_is_none() -> None:
             await client.writer().put_manifest(IMAGE.manifest, TAG)
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="E60:trap-38-distribution")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="E60:another-digest")])
 async def test_registry_that_stores_another_digest_is_an_error(trap: str) -> None:
     other = str(Digest.of(b"rewritten"))
     async with filled() as registry, open_client(registry) as client:
@@ -399,12 +401,24 @@ async def test_missing_content_is_told_apart(code: str) -> None:
 async def test_refused_tag_is_told_by_its_cause_and_tried_once(
     refusal: Refusal, error: type[RegistryError], code: str
 ) -> None:
+    another = build_image("another")
     async with filled(immutable_tags=refusal) as registry, open_client(registry) as client:
+        await write_blobs(client.writer(), another)
         with pytest.raises(error) as caught:
-            await client.writer().put_manifest(IMAGE.manifest, TAG)
+            await client.writer().put_manifest(another.manifest, TAG)
 
     assert caught.value.code == code
     assert registry.traffic.counts["manifest PUT"] == 1
+
+
+async def test_immutable_tag_that_holds_the_manifest_already_is_a_success() -> None:
+    """The answer to an earlier put may have been lost, and some registries refuse even what changes nothing."""
+    refusal = Refusal(status=400, code="TAG_INVALID", message="The image tag already exists and is immutable")
+    async with filled(immutable_tags=refusal) as registry, open_client(registry) as client:
+        await client.writer().put_manifest(IMAGE.manifest, TAG)
+
+    assert registry.traffic.counts["manifest PUT"] == 1
+    assert registry.traffic.counts["manifest HEAD"] == 1
 
 
 @pytest.mark.parametrize(
@@ -442,9 +456,11 @@ async def test_tag_goes_alone_and_a_manifest_with_all_its_tags() -> None:
     ("deletes", "by", "error"),
     [
         pytest.param(Deletes(tag=Refusal(status=400)), "tag", RegistryError, id="trap-40-distribution-v2"),
-        pytest.param(Deletes(manifest=Refusal(status=405)), "digest", UnsupportedError, id="trap-40-disabled"),
+        pytest.param(
+            Deletes(manifest=Refusal(status=405)), "digest", UnsupportedError, id="trap-40-distribution-disabled"
+        ),
         pytest.param(Deletes(manifest_with_tags=Refusal(status=400)), "digest", RegistryError, id="trap-40-google"),
-        pytest.param(Deletes(manifest=Refusal(status=404)), "digest", None, id="trap-40-gone-already"),
+        pytest.param(Deletes(manifest=Refusal(status=404)), "digest", None, id="trap-40-distribution-gone-already"),
     ],
 )
 async def test_refused_deletion_is_an_error_and_a_missing_one_is_done(

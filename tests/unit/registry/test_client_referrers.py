@@ -43,10 +43,10 @@ WITHOUT = [
     pytest.param(Refusal(status=303, headers=(("Location", "https://github.test/"),)), id="trap-39-ghcr"),
     pytest.param(Refusal(status=400), id="trap-39-quay-400"),
     pytest.param(DISTRIBUTION_V2.referrers, id="E69:trap-39-distribution-v2"),
-    pytest.param(Refusal(status=405), id="trap-39-405"),
-    pytest.param(Refusal(status=406), id="trap-39-406"),
-    pytest.param("wrong-type", id="E69:trap-39-wrong-type"),
-    pytest.param("subject-header-without-api", id="trap-39-ecr"),
+    pytest.param(Refusal(status=405), id="trap-39-ecr-405"),
+    pytest.param(Refusal(status=406), id="trap-39-ghcr-406"),
+    pytest.param("wrong-type", id="E69:wrong-type"),
+    pytest.param("subject-header-without-api", id="trap-39-ecr-header-alone"),
 ]
 
 

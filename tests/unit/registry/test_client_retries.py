@@ -62,7 +62,9 @@ ENDPOINTS: dict[str, Callable[[Client], Awaitable[object]]] = {
 
 
 @pytest.mark.covers("D25")
-@pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 522], ids=lambda status: f"trap-28-{status}")
+@pytest.mark.parametrize(
+    "status", [408, 429, 499, 500, 502, 503, 504, 522], ids=lambda status: f"trap-28-distribution-{status}"
+)
 @pytest.mark.parametrize("kind", ENDPOINTS)
 async def test_request_that_fails_once_is_asked_again(kind: str, status: int) -> None:
     async with filled(FakeRegistry(BEARER)) as registry, open_client(registry) as client:
@@ -131,14 +133,14 @@ NEVER_LONGER_S = 0.5
 @pytest.mark.parametrize(
     ("headers", "wait_s"),
     [
-        pytest.param((("Retry-After", "2"),), 2.0, id="D28:trap-27-seconds"),
-        pytest.param((("Retry-After", "Thu, 01 Jan 2026 00:00:30 GMT"),), 30.0, id="D29:trap-27-date"),
-        pytest.param((("Retry-After", "Wed, 31 Dec 2025 00:00:00 GMT"),), 1.0, id="D29:trap-27-past-date"),
+        pytest.param((("Retry-After", "2"),), 2.0, id="D28:trap-27-dockerhub-seconds"),
+        pytest.param((("Retry-After", "Thu, 01 Jan 2026 00:00:30 GMT"),), 30.0, id="D29:date"),
+        pytest.param((("Retry-After", "Wed, 31 Dec 2025 00:00:00 GMT"),), 1.0, id="D29:past-date"),
         pytest.param((("Retry-After", str(int(START.timestamp()) + 45)),), 45.0, id="D29:unix-time"),
         pytest.param((("Retry-After", "1000000000"),), LONGEST_HINT_S, id="D29:ten-to-the-nine"),
         pytest.param((("Retry-After", "-5"),), 1.0, id="D29:negative"),
         pytest.param((("Retry-After", "soon"),), 1.0, id="D29:text"),
-        pytest.param((), 1.0, id="D30:trap-27-none"),
+        pytest.param((), 1.0, id="D30:trap-27-dockerhub-no-hint"),
     ],
 )
 async def test_hint_of_a_429_is_waited_for(headers: tuple[tuple[str, str], ...], wait_s: float) -> None:

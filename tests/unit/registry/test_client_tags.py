@@ -71,10 +71,10 @@ async def tags_of(client: Client) -> list[str]:
         pytest.param(TagList(), id="distribution-v3"),
         pytest.param(DISTRIBUTION_V2.tags, id="trap-21-distribution-v2"),
         pytest.param(TagList(page_entries=3), id="trap-22-quay"),
-        pytest.param(TagList(page_entries=1), id="trap-22-one-a-page"),
+        pytest.param(TagList(page_entries=1), id="one-a-page"),
         pytest.param(TagList(refuse_n_above=5, page_entries=5), id="trap-22-ecr"),
-        pytest.param(TagList(link="relative"), id="trap-23-relative"),
-        pytest.param(TagList(link="absolute"), id="trap-23-absolute"),
+        pytest.param(TagList(link="relative"), id="trap-23-distribution-v3"),
+        pytest.param(TagList(link="absolute"), id="trap-23-quay"),
         pytest.param(TagList(link="raw"), id="trap-23-zot"),
         pytest.param(TagList(link="empty-parameter"), id="trap-23-acr"),
         pytest.param(TagList(link="wrong-path"), id="trap-23-artifactory"),
@@ -114,7 +114,7 @@ async def test_page_size_is_the_providers(tags: TagList, page_size: bytes) -> No
 @pytest.mark.parametrize(
     "tags",
     [
-        pytest.param(TagList(null_when_empty=True), id="E43:trap-24-null"),
+        pytest.param(TagList(null_when_empty=True), id="E43:trap-24-distribution-v2-null"),
         pytest.param(TagList(), id="empty-list"),
     ],
 )
@@ -304,7 +304,7 @@ async def test_link_that_cannot_be_read_is_an_error() -> None:
             await client.tags()
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="trap-23-other-host")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-23-distribution-other-host")])
 async def test_link_to_another_host_ends_in_an_error(trap: str) -> None:
     async with (
         filled(Profile(tags=TagList(link="other-host"))) as registry,
@@ -330,7 +330,7 @@ async def test_listing_whose_anchor_vanished_begins_anew(trap: str) -> None:
     assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="trap-25-for-ever")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-25-zot-for-ever")])
 async def test_listing_whose_anchor_keeps_vanishing_is_an_error(trap: str) -> None:
     async with filled() as registry, open_client(registry, providers=SMALL) as client:
         registry.fault(Respond(404), kind="tags/list", times=None, where=lambda record: b"last=" in record.target)
@@ -340,7 +340,7 @@ async def test_listing_whose_anchor_keeps_vanishing_is_an_error(trap: str) -> No
     assert registry.traffic.counts["tags/list"] <= 12
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 500, 429], ids=lambda status: f"trap-25-{status}")
+@pytest.mark.parametrize("status", [400, 401, 403, 500, 429], ids=lambda status: f"trap-25-distribution-{status}")
 async def test_error_on_a_later_page_is_never_an_end(status: int) -> None:
     async with filled() as registry, open_client(registry, providers=SMALL) as client:
         later = Respond(status)

@@ -73,9 +73,9 @@ def closed(registry: FakeRegistry) -> bool:
 @pytest.mark.parametrize(
     "style",
     [
-        pytest.param("relative", id="trap-29-relative"),
-        pytest.param("absolute", id="trap-29-absolute"),
-        pytest.param("no-scheme", id="trap-29-no-scheme"),
+        pytest.param("relative", id="trap-29-zot"),
+        pytest.param("absolute", id="trap-29-quay"),
+        pytest.param("no-scheme", id="trap-29-distribution-no-scheme"),
     ],
 )
 @pytest.mark.parametrize("providers", [None, CHUNKED], ids=["whole", "chunks"])
@@ -102,7 +102,7 @@ async def test_location_is_used_as_it_is(style: LocationStyle, providers: tuple[
     assert len(given) == (1 + 3 if providers else 1), "the newest location counts"
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="trap-29-nginx")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-29-distribution-tls-ended-in-front")])
 @pytest.mark.covers("A4", "C32")
 async def test_location_that_lost_its_tls_is_repaired(trap: str, tmp_path: Path) -> None:
     authority = trustme.CA()
@@ -119,7 +119,7 @@ async def test_location_that_lost_its_tls_is_repaired(trap: str, tmp_path: Path)
 
 
 @pytest.mark.covers("A5", "A7", "C29", "C31")
-@pytest.mark.parametrize("trap", [pytest.param("", id="E56:trap-29-other-port")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="E56:trap-29-distribution-other-port")])
 async def test_location_on_another_port_of_the_host_is_refused(trap: str) -> None:
     async with (
         FakeRegistry(Profile(uploads=Uploads(location="other-host"))) as registry,
@@ -317,7 +317,7 @@ async def test_token_that_ends_during_an_upload_is_worth_a_fresh_one(providers: 
 # --- chunks
 
 
-@pytest.mark.parametrize("status", [405, 415, 501], ids=lambda status: f"trap-30-{status}")
+@pytest.mark.parametrize("status", [405, 415, 501], ids=str)
 async def test_registry_that_takes_no_whole_uploads_gets_chunks_from_then_on(status: int) -> None:
     profile = Profile(uploads=Uploads(put_body=Refusal(status=status)))
     async with FakeRegistry(profile) as registry, open_client(registry) as client:
@@ -521,7 +521,7 @@ async def test_bytes_of_another_digest_are_refused_by_the_registry(providers: tu
     assert registry.traffic.counts["upload DELETE"] == 0, "the session is gone"
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="trap-28-nginx")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-28-distribution-body-limit")])
 @pytest.mark.parametrize("size", [100_000, 8 * 1024 * 1024], ids=["small", "large"])
 async def test_body_limit_of_a_proxy_is_final_and_named(trap: str, size: int) -> None:
     content = bytes(size)
@@ -608,7 +608,7 @@ async def test_mount_that_opens_an_upload_instead_is_cancelled() -> None:
         pytest.param(Refusal(status=403, code="DENIED"), id="trap-35-google"),
         pytest.param(Refusal(status=404, code="NAME_UNKNOWN"), id="trap-35-harbor"),
         pytest.param(Refusal(status=405), id="trap-35-zot"),
-        pytest.param(Refusal(status=200), id="trap-35-odd"),
+        pytest.param(Refusal(status=200), id="odd"),
     ],
 )
 async def test_refused_mount_is_no_error_and_is_not_asked_for_again_after_three(refusal: Refusal) -> None:

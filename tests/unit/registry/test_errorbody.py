@@ -12,6 +12,7 @@ from mirrord.errors import (
     MissingContentError,
     NotFoundError,
     ProtocolViolationError,
+    QuotaExhaustedError,
     RateLimitedError,
     RegistryError,
     UnauthorizedError,
@@ -89,6 +90,22 @@ CASES: list[tuple[str, str, str, int, bytes, Expected]] = [
     ("range", "PATCH", UPLOAD, 416, b"", (RegistryError, "RANGE_REFUSED")),
     ("proxy-login", "GET", MANIFEST, 407, b"", (RegistryError, "PROXY_AUTH_REQUIRED")),
     ("throttled", "GET", MANIFEST, 429, oci("TOOMANYREQUESTS"), (RateLimitedError, "RATE_LIMITED")),
+    (
+        "quota-of-pulls",
+        "GET",
+        MANIFEST,
+        429,
+        oci("TOOMANYREQUESTS", "You have reached your pull rate limit. https://www.docker.com/increase-rate-limit"),
+        (QuotaExhaustedError, "QUOTA_EXHAUSTED"),
+    ),
+    (
+        "quota-in-the-text-of-an-upload",
+        "PATCH",
+        UPLOAD,
+        429,
+        oci("TOOMANYREQUESTS", "pull rate limit"),
+        (RateLimitedError, "RATE_LIMITED"),
+    ),
     (
         "missing-blob",
         "PUT",
@@ -192,6 +209,30 @@ def test_error_carries_the_wait_that_was_asked_for() -> None:
     assert error(503, headers={"Retry-After": "5"}).retry_after_s == 5
     assert error(403, oci("TOOMANYREQUESTS", "retry-after: 1.5s")).retry_after_s == 1.5
     assert error(429).retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind", "retryable"),
+    [
+        pytest.param({"ratelimit-remaining": "0;w=21600"}, QuotaExhaustedError, False, id="nothing left"),
+        pytest.param({"ratelimit-remaining": "0;w=60", "Retry-After": "30"}, QuotaExhaustedError, True, id="for now"),
+        pytest.param({"ratelimit-remaining": "20;w=21600"}, RateLimitedError, True, id="some left: too fast"),
+        pytest.param({}, RateLimitedError, True, id="not told"),
+    ],
+)
+def test_quota_that_is_used_up_is_told_from_a_limit_on_requests(
+    headers: dict[str, str], kind: type[RegistryError], retryable: bool
+) -> None:
+    found = error(429, b"Too Many Requests", headers=headers)
+
+    assert type(found) is kind
+    assert found.retryable is retryable
+
+
+def test_right_that_a_token_lacks_is_seen_in_the_challenge() -> None:
+    challenge = 'Bearer realm="https://auth.docker.io/token",scope="repository:a/b:pull",error="insufficient_scope"'
+
+    assert "no right to this, or there is no such thing" in str(error(401, headers={"Www-Authenticate": challenge}))
 
 
 def test_error_drops_the_query_of_its_path() -> None:

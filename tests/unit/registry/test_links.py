@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mirrord.errors import AddressRefusedError, ListingIncompleteError
-from mirrord.registry.links import content_range, next_link, upload_range
+from mirrord.registry.links import content_range, linked, next_link, upload_range
 
 PAGE = "https://reg.example/v2/app/tags/list?n=2"
 
@@ -100,3 +100,24 @@ def test_content_range_is_read_or_refused(value: str, expected: tuple[int, int, 
 )
 def test_upload_range_is_read_leniently(value: str, expected: int | None) -> None:
     assert upload_range(value) == expected
+
+
+LAST = '<https://api.example/x?page=2>; rel="next", <https://api.example/x?page=9>; rel="last"'
+
+
+@pytest.mark.parametrize(
+    ("values", "rel", "expected"),
+    [
+        ([LAST], "last", "https://api.example/x?page=9"),
+        ([LAST], "next", "https://api.example/x?page=2"),
+        ([LAST], "first", None),
+        (['<?a>; rel="first last"'], "last", "?a"),
+        (["<?a>"], "last", None),
+        (["<unclosed"], "last", None),
+        ([f"<{'x' * 70_000}>; rel=last"], "last", None),
+        ([], "last", None),
+    ],
+)
+def test_link_of_a_relation_is_found_or_there_is_none(values: list[str], rel: str, expected: str | None) -> None:
+    """A hint only: what cannot be read is none."""
+    assert linked(values, rel) == expected

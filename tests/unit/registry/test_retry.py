@@ -44,6 +44,11 @@ HINTS: list[tuple[str, dict[str, str], str, float | None]] = [
     ("go-compound", {}, "Retry-After=1m30s", 90),
     ("go-hours", {}, "retry after 2h", LONGEST_HINT_S),
     ("nano", {}, '"retry_after": 5ns', 5e-9),
+    ("google-retry-info", {}, '{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "36s"}', 36),
+    ("google-fraction", {}, '"retryDelay":"1.5s"', 1.5),
+    ("ghcr-secondary", {}, "You have exceeded a secondary rate limit. Please wait a few minutes.", 60),
+    ("github-primary", {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(UNIX + 50)}, "API rate limit", 50),
+    ("github-some-left", {"X-RateLimit-Remaining": "9", "X-RateLimit-Reset": str(UNIX + 50)}, "", None),
     ("text-without-unit", {}, "retry-after: soon", None),
 ]
 

@@ -15,7 +15,7 @@ from mirrord.oci.manifest import parse_manifest
 from mirrord.oci.mediatype import OCI_CONFIG, OCI_LAYER_GZIP, OCI_MANIFEST
 from mirrord.oci.platform import Platform
 from mirrord.oci.reference import Location, Repository, Tag
-from mirrord.planning.listing import TagPage
+from mirrord.planning.listing import TagEntry, TagHints, TagPage
 from mirrord.planning.pattern import PathPattern, TagPattern
 from mirrord.planning.report import Outcome, RuleReport, UnitResult, exit_code
 from mirrord.planning.rule import IndexMode, PlatformSelector, RepositorySelector, Rule, Source, TagSelector
@@ -24,7 +24,8 @@ from mirrord.ports.events import EventSink
 from mirrord.ports.registry import RepositoryReader, Slots
 from mirrord.sync.context import Context
 from mirrord.sync.estimating import Forecast, forecast
-from mirrord.sync.run import RuleRun, Run
+from mirrord.sync.rulerun import RuleRun
+from mirrord.sync.run import Run
 from mirrord.transfer.blob import BlobMover
 from mirrord.transfer.executor import Executor
 from mirrord.transfer.window import Windows
@@ -229,3 +230,10 @@ class _PagedRepository(MemoryRepository):
         for page in self._pages:
             await self._ask("list_tags")
             yield page
+
+    async def tag_hints(self, most_pages: int) -> TagHints:
+        entries: list[TagEntry] = []
+        for page in self._pages[:most_pages]:
+            await self._ask("bulk_tags")
+            entries += page.entries
+        return TagHints(entries=tuple(entries), whole=len(self._pages) < most_pages)

@@ -13,9 +13,10 @@ from mirrord.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.attachment import cosign_tags, fallback_tag
-from mirrord.planning.listing import TagEntry, TagPage
+from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
 from mirrord.planning.report import Outcome
 from mirrord.planning.rule import Newest, NewestBy, Rule, TagSelector
 from mirrord.planning.semver import VersionRange
@@ -105,29 +106,51 @@ async def test_choose_lists_where_patterns_need_it(scene: Scene, selector: TagSe
     assert scene.memory.count("head") == 0
 
 
-async def test_choose_lists_where_that_is_cheaper_than_asking_one_by_one() -> None:
+async def test_choose_lists_where_that_is_cheaper_than_asking_one_by_one(scene: Scene) -> None:
     tags = [f"1.{number}" for number in range(9)]
-    scene = Scene(memory=PagedMemory(TagPage(entries=tuple(TagEntry(tag=Tag(tag)) for tag in tags))))
-    known = scene.memory.hosts[SOURCE.host]
-    known.listing = replace(known.listing, page_size=1000, has_digests=True)
+    add(scene, *tags, "other")
+    scene.memory.tell_in_bulk(SOURCE.host, page_size=1000)
 
     choice = await choose(scene, make_rule(tags=only(*tags)))
 
     assert names(choice) == tags
-    assert scene.memory.count("list_tags") == 1
+    assert [operation.verb for operation in scene.memory.log] == ["bulk_tags"]
+
+
+async def test_choose_lists_literal_tags_where_the_listing_tells_their_times_alone() -> None:
+    tags = [f"1.{number}" for number in range(3)]
+    entries = tuple(TagEntry(tag=Tag(tag), created=START) for tag in (*tags, "other"))
+    scene = Scene(memory=PagedMemory(TagPage(entries=entries)))
+    scene.memory.hosts[SOURCE.host].listing = ListingTraits(page_size=1000, has_times=True)
+
+    choice = await choose(scene, make_rule(tags=only(*tags, max_age=timedelta(days=1))))
+
+    assert names(choice) == tags
+    assert [operation.verb for operation in scene.memory.log] == ["list_tags"]
+
+
+async def test_choose_asks_for_no_age_that_an_api_tells_of_literal_tags() -> None:
+    tags = [f"1.{number}" for number in range(3)]
+    entries = tuple(TagEntry(tag=Tag(tag), digest=Digest.of(b"x"), created=START) for tag in tags)
+    scene = Scene(memory=PagedMemory(TagPage(entries=entries)))
+    scene.memory.hosts[SOURCE.host].listing = ListingTraits(page_size=1000, has_digests=True, has_times=True)
+
+    choice = await choose(scene, make_rule(tags=only(*tags, max_age=timedelta(days=1))))
+
+    assert names(choice) == tags
+    assert [operation.verb for operation in scene.memory.log] == ["bulk_tags"]
 
 
 async def test_choose_uses_what_another_rule_of_the_run_listed(scene: Scene) -> None:
-    scene.memory.hosts[SOURCE.host].listing = replace(scene.memory.hosts[SOURCE.host].listing, has_digests=True)
+    scene.memory.tell_in_bulk(SOURCE.host)
     add(scene, "1.0", "2.0")
     context = scene.context()
     await choose_tags(context, make_rule(), SOURCE)
-    listed = scene.memory.count("list_tags")
 
     choice = await choose_tags(context, make_rule(tags=only("1.0", "2.0")), SOURCE)
 
     assert names(choice) == ["1.0", "2.0"]
-    assert scene.memory.count("list_tags") == listed
+    assert scene.memory.count("bulk_tags") == 1
 
 
 async def test_choose_keeps_a_demanded_tag_that_the_listing_lacks(scene: Scene) -> None:

@@ -8,7 +8,8 @@ import pytest
 from mirrord.errors import DeniedError, UnavailableError
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.attachment import cosign_tags, fallback_tag
-from mirrord.planning.report import Outcome
+from mirrord.planning.pattern import TagPattern
+from mirrord.planning.report import EXIT_REFUSED, Outcome
 from mirrord.planning.rule import IndexMode, Policy, Referrers, Rule
 from mirrord.sync.prepare import LATE
 from tests.fakes.images import Content, make_artifact, make_image, make_index
@@ -18,6 +19,7 @@ from tests.unit.sync.scene import (
     B,
     Scene,
     adds_up,
+    codes,
     exits,
     make_rule,
     only,
@@ -28,7 +30,7 @@ from tests.unit.sync.scene import (
 
 pytestmark = pytest.mark.anyio
 
-IN_SYNC, COPIED, FAILED = Outcome.IN_SYNC, Outcome.COPIED, Outcome.FAILED
+IN_SYNC, COPIED, FAILED, BLOCKED = Outcome.IN_SYNC, Outcome.COPIED, Outcome.FAILED, Outcome.BLOCKED
 SPDX = "application/spdx+json"
 
 
@@ -377,3 +379,91 @@ async def test_sync_copies_late_signatures_where_another_tag_of_the_image_is_blo
     assert stands(run) == {("1.0", A): COPIED, ("latest", A): Outcome.BLOCKED}
     assert scene.served(A)[tag] == signature.digest
     assert adds_up(run)
+
+
+# --- tags of attachments that must not move
+
+
+def strict(*targets: Repository, rule: Rule | None = None) -> Rule:
+    """Return a rule that moves no tag."""
+    return replace(rule or make_rule("rule", *targets), policy=Policy(overwrite=False))
+
+
+@pytest.mark.covers("C7")
+async def test_signature_that_would_have_to_move_blocks_its_image(scene: Scene, image: Content) -> None:
+    """Signed once more at the source: the target keeps what it has, in every run, and each run says so."""
+    old, tag = sign(scene, image)
+    await scene.sync(strict(A))
+    sign(scene, image, name="signed once more")
+
+    for _ in range(2):
+        planned, forecast = await scene.forecast(strict(A))
+        run = await scene.sync(strict(A))
+
+        (result,) = results(run)
+        assert result.outcome is BLOCKED
+        assert result.problem is not None
+        assert result.problem.code == "OVERWRITE_FORBIDDEN"
+        assert tag in result.reason
+        assert result.served == image.digest
+        assert exits(run) == exits(planned) == EXIT_REFUSED
+        assert stands(planned) == stands(run)
+        assert forecast.changes == ()
+        assert scene.served(A)[tag] == old.digest
+        assert scene.writes() == 0
+        assert adds_up(run)
+
+
+@pytest.mark.covers("C7")
+async def test_new_tag_waits_where_its_signature_would_have_to_move(scene: Scene, image: Content) -> None:
+    """Nothing of the image is written there; a target without such a rule gets all of it from the same read."""
+    _, tag = sign(scene, image)
+    other = scene.memory.add(A, make_artifact("of somebody else"), tag)
+
+    run = await scene.sync(strict(A), make_rule("free", B))
+
+    assert stands(run) == {("1.0", A): BLOCKED, ("1.0", B): COPIED}
+    assert scene.served(A) == {tag: other.digest}
+    assert scene.writes(A) == 0
+    assert set(scene.served(B)) == {"1.0", tag}
+    assert adds_up(run)
+
+
+async def test_signature_that_need_not_move_blocks_nothing(scene: Scene, image: Content) -> None:
+    """The first signature comes along, and one that is there already is left alone."""
+    signature, tag = sign(scene, image)
+
+    run = await scene.sync(strict(A))
+    assert stands(run) == {("1.0", A): COPIED}
+    assert scene.served(A)[tag] == signature.digest
+
+    del scene.memory.at(A).tags[Tag("1.0")]
+    run = await scene.sync(strict(A))
+    assert stands(run) == {("1.0", A): COPIED}
+
+
+async def test_pattern_of_immutable_tags_may_mean_signatures(scene: Scene, image: Content) -> None:
+    """The reason then names the pattern."""
+    sign(scene, image)
+    rule = replace(make_rule(), policy=Policy(immutable_tags=(TagPattern.parse("sha256-*"),)))
+    await scene.sync(rule)
+    sign(scene, image, name="signed once more")
+
+    run = await scene.sync(rule)
+
+    assert codes(run) == {"1.0": "TAG_IMMUTABLE"}
+    assert "sha256-*" in results(run)[0].reason
+
+
+@pytest.mark.parametrize("nth", [2, 3])
+async def test_look_at_a_signature_that_fails_moves_nothing(scene: Scene, image: Content, nth: int) -> None:
+    """Whichever look it is, the target keeps its signature."""
+    old, tag = sign(scene, image)
+    await scene.sync(strict(A))
+    sign(scene, image, name="signed once more")
+    scene.memory.fail("head", UnavailableError("no answer"), at=A, ref=tag, nth=nth)
+
+    run = await scene.sync(strict(A))
+
+    assert scene.served(A)[tag] == old.digest
+    assert stands(run) == {("1.0", A): BLOCKED}

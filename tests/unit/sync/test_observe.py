@@ -281,7 +281,7 @@ async def test_observe_skips_a_single_image_of_an_unwanted_platform(scene: Scene
     run = await scene.sync(make_rule(platforms=["linux/arm64"]))
 
     assert set(stands(run).values()) == {SKIPPED}
-    assert results(run)[0].reason == "it is for linux/amd64, which the rule does not take"
+    assert results(run)[0].reason == "it is for linux/amd64, which is not among the platforms that are wanted"
     assert scene.writes() == 0
 
 

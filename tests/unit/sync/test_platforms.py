@@ -97,7 +97,7 @@ async def test_apply_filter_goes_by_the_bytes_where_a_head_took_an_image_for_an_
         pytest.param(
             make_image("app", platform="linux/arm/v7"),
             ("linux/arm/v6",),
-            "it is for linux/arm/v7, which the rule does not take",
+            "it is for linux/arm/v7, which is not among the platforms that are wanted",
             id="another variant",
         ),
         pytest.param(make_image("app", platform="linux/arm/v7"), ("linux/arm",), "", id="any variant"),
@@ -107,7 +107,7 @@ async def test_apply_filter_goes_by_the_bytes_where_a_head_took_an_image_for_an_
         pytest.param(
             image_with_config("app", {"os": "windows", "architecture": 64}),
             ("linux/amd64",),
-            "it is for windows, which the rule does not take",
+            "it is for windows, which is not among the platforms that are wanted",
             id="no architecture",
         ),
     ],

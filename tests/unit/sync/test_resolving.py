@@ -109,3 +109,32 @@ async def test_tag_whose_age_matters_is_resolved_once(scene: Scene) -> None:
     assert scene.served(A) == {"2.0": created.digest}
     assert isinstance(created.digest, Digest)
     assert scene.memory.count("head", at=SOURCE, ref="2.0") == 1
+
+
+async def test_tag_is_asked_for_again_once_its_repository_was_written_to(scene: Scene) -> None:
+    """What is known of other repositories stays."""
+    resolutions, reader, other = Resolutions(), scene.memory.reader(SOURCE), scene.memory.reader(A)
+    await resolutions.head(reader, TAG)
+    await resolutions.head(other, TAG)
+
+    resolutions.forget(SOURCE)
+    moved = scene.memory.add(SOURCE, make_image("moved"), "1.0")
+
+    assert await resolutions.head(reader, TAG) == moved.descriptor
+    assert await resolutions.head(other, TAG) is None
+    assert scene.memory.count("head", at=A) == 1
+
+
+async def test_answer_that_was_under_way_while_the_repository_was_written_to_is_not_remembered(scene: Scene) -> None:
+    """Who asked before may have the answer from before; who asks later has the new one."""
+    resolutions, reader = Resolutions(), scene.memory.reader(SOURCE)
+    held = scene.memory.hold("head", times=1)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(resolutions.head, reader, TAG)
+        await held.reached.wait()
+        resolutions.forget(SOURCE)
+        held.open()
+    moved = scene.memory.add(SOURCE, make_image("moved"), "1.0")
+
+    assert await resolutions.head(reader, TAG) == moved.descriptor

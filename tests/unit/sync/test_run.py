@@ -11,7 +11,8 @@ from mirrord.planning.pattern import TagPattern
 from mirrord.planning.report import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, Outcome
 from mirrord.planning.rule import Policy, Referrers, Rule, TagSelector
 from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
-from mirrord.sync.run import RuleRun, Run, unwrap
+from mirrord.sync.rulerun import RuleRun
+from mirrord.sync.run import Run, unwrap
 from tests.fakes.images import Content, make_artifact, make_image, make_index
 from tests.fakes.memory import Recorder
 from tests.unit.sync.scene import (

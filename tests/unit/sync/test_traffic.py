@@ -3,14 +3,16 @@ from __future__ import annotations
 import pytest
 
 from mirrord.oci.digest import Digest
-from mirrord.planning.report import BlobOutcome, TrafficReport
+from mirrord.planning.report import BlobOutcome, PullQuota, TrafficReport
 from mirrord.ports.events import (
     BlobFinished,
     BlobProgress,
     BlobSettled,
     BlobStarted,
     Event,
+    ManifestPulled,
     Noted,
+    QuotaTold,
     RequestDone,
     RequestRetried,
     RuleStarted,
@@ -113,3 +115,17 @@ async def test_traffic_of_a_run_is_one_read_and_one_upload_a_target() -> None:
     size = sum(map(len, image.blobs.values()))
     assert traffic.report().bytes_read == {SOURCE.host: size}
     assert traffic.report().bytes_written == {A.host: size, B.host: size}
+
+
+def test_traffic_counts_pulls_and_keeps_what_was_told_last() -> None:
+    report = tell(
+        ManifestPulled(host="a.test"),
+        QuotaTold(host="a.test", quota=PullQuota(remaining=9)),
+        ManifestPulled(host="a.test"),
+        QuotaTold(host="a.test", quota=PullQuota(remaining=8, reserve=10)),
+        ManifestPulled(host="b.test"),
+    )
+
+    assert report.pulls == {"a.test": 2, "b.test": 1}
+    assert report.quotas == {"a.test": PullQuota(remaining=8, reserve=10)}
+    assert report.quotas["a.test"].free == 0

@@ -441,6 +441,21 @@ async def test_executor_fails_where_healing_fails(bench: Bench, image: Content) 
     assert bench.memory.at(A).tags == {}
 
 
+@pytest.mark.covers("C7")
+async def test_executor_moves_no_signature_that_came_to_be_meanwhile(bench: Bench, image: Content) -> None:
+    """Somebody else signed on the target between the look and the copy: theirs stays, and no tag is written."""
+    signature, theirs = make_artifact("signature"), make_artifact("theirs")
+    bench.memory.add(SOURCE, signature)
+    bench.memory.add(A, theirs, "sha256-x.sig")
+    attachment = Attachment(graph=signature.graph(), tag=Tag("sha256-x.sig"))
+
+    results = await bench.copy(make_job(image, A, attachments=[attachment], policy=Policy(overwrite=False)))
+
+    assert outcomes(results) == {A: BLOCKED}
+    assert codes(results) == {A: "OVERWRITE_FORBIDDEN"}
+    assert bench.memory.at(A).tags == {Tag("sha256-x.sig"): theirs.digest}
+
+
 # --- sparse indexes
 
 
