@@ -14,7 +14,6 @@ from mirrord.errors import CredentialError, UnauthorizedError
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.report import Outcome
 from mirrord.ports.credentials import Credential
-from mirrord.ports.settings import EnvSecret, RegistrySettings
 from mirrord.registry.providers.acr import AcrProvider
 from mirrord.registry.providers.acr_credentials import AcrCredentials
 from tests.fakes.clients import Client
@@ -39,7 +38,7 @@ from tests.fakes.registries.acr import (
     entra_of,
     open_machine,
 )
-from tests.fakes.registries.cloud_scene import carry_out, count, hold, problems, process, rule
+from tests.fakes.registries.scene import carry_out, count, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.tokens import basic_credential
 
@@ -108,9 +107,9 @@ async def look(scene: Scene, environment: Mapping[str, str]) -> Credential | Non
 
 async def test_images_go_to_azure_and_back_with_workload_identity(tmp_path: Path) -> None:
     async with open_scene() as scene:
-        image = hold(scene.plain, PATH, make_image("app", layers=3), "1.0", "latest")
-        index = hold(scene.plain, "team/tools", make_index("tools", attestations=True), "2.0")
-        signature = hold(scene.plain, PATH, make_artifact("signature", subject=image.descriptor))
+        image = put(scene.plain, PATH, make_image("app", layers=3), "1.0", "latest")
+        index = put(scene.plain, "team/tools", make_index("tools", attestations=True), "2.0")
+        signature = put(scene.plain, PATH, make_artifact("signature", subject=image.descriptor))
         environment = scene.workload(tmp_path)
         async with process(scene.internet, environment=environment) as app:
             there = await carry_out(
@@ -136,11 +135,11 @@ async def test_images_go_to_azure_and_back_with_workload_identity(tmp_path: Path
 async def test_second_run_costs_one_list_and_fetches_no_manifest() -> None:
     async with open_scene() as scene:
         for number in range(3):
-            hold(scene.acr, PATH, make_image(f"app-{number}"), f"1.{number}")
-        async with process(scene.internet, environment=NOBODY, settings=logged_in(scene.acr)) as app:
+            put(scene.acr, PATH, make_image(f"app-{number}"), f"1.{number}")
+        async with process(scene.internet, environment=NOBODY, settings={HOST: logged_in(scene.acr, HOST)}) as app:
             await carry_out(app, rule(f"{HOST}/{PATH}", f"{OTHER}/app"))
         scene.acr.traffic.clear()
-        async with process(scene.internet, environment=NOBODY, settings=logged_in(scene.acr)) as app:
+        async with process(scene.internet, environment=NOBODY, settings={HOST: logged_in(scene.acr, HOST)}) as app:
             reports = await carry_out(app, rule(f"{HOST}/{PATH}", f"{OTHER}/app"))
 
     assert (problems(reports), count(reports, Outcome.IN_SYNC)) == ([], 3)
@@ -151,8 +150,8 @@ async def test_second_run_costs_one_list_and_fetches_no_manifest() -> None:
 async def test_repositories_come_from_the_catalog() -> None:
     async with open_scene() as scene:
         for path in ("team/app", "team/tools", "base"):
-            hold(scene.acr, path, IMAGE, "1.0")
-        async with process(scene.internet, environment=NOBODY, settings=logged_in(scene.acr)) as app:
+            put(scene.acr, path, IMAGE, "1.0")
+        async with process(scene.internet, environment=NOBODY, settings={HOST: logged_in(scene.acr, HOST)}) as app:
             found = [one.path async for one in app.context.gateway.repositories(HOST, "team/")]
 
     assert found == ["team/app", "team/tools"]
@@ -163,7 +162,7 @@ async def test_repositories_come_from_the_catalog() -> None:
 
 async def test_token_of_the_application_is_exchanged_and_goes_nowhere_else(tmp_path: Path) -> None:
     async with open_scene() as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         by_secret = await look(scene, scene.application())
         by_file = await look(scene, scene.workload(tmp_path))
 
@@ -185,7 +184,7 @@ async def test_token_of_the_application_is_exchanged_and_goes_nowhere_else(tmp_p
 @pytest.mark.parametrize("kind", ["own", "named", "app"])
 async def test_managed_identity_of_the_machine_gives_a_token(kind: str) -> None:
     async with open_scene() as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         environment = dict(NOBODY)
         if kind == "named":
             scene.machine.identities = {CLIENT}
@@ -256,7 +255,7 @@ async def test_identity_that_does_not_work_is_an_error_and_nothing_is_asked_anon
     broken: str, message: str, tmp_path: Path
 ) -> None:
     async with open_scene(PUBLIC) as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         environment = scene.workload(tmp_path) if "file" in broken else scene.application()
         file = tmp_path / "token"
         if broken == "secret":
@@ -285,14 +284,14 @@ async def test_identity_that_does_not_work_is_an_error_and_nothing_is_asked_anon
 @pytest.mark.parametrize("authority", [f"https://{NAMES_ENTRA.registry}/", NAMES_ENTRA.registry])
 async def test_authority_of_the_environment_is_asked(authority: str) -> None:
     async with open_scene() as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         assert await look(scene, {**scene.application(), "AZURE_AUTHORITY_HOST": authority}) is not None
 
 
 @pytest.mark.parametrize("machine", ["none", "no identity"])
 async def test_public_image_needs_no_identity(machine: str) -> None:
     async with open_scene(PUBLIC) as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         if machine == "none":
             del scene.acr.addresses[MACHINE]
         scene.machine.identities = set()
@@ -304,7 +303,7 @@ async def test_public_image_needs_no_identity(machine: str) -> None:
 
 async def test_who_is_refused_without_an_identity_is_told_what_would_give_one() -> None:
     async with open_scene() as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         scene.machine.identities = set()
         with pytest.raises(UnauthorizedError) as caught:
             await look(scene, NOBODY)
@@ -315,7 +314,7 @@ async def test_who_is_refused_without_an_identity_is_told_what_would_give_one() 
 
 async def test_service_that_fails_is_tried_again_before_it_is_an_error() -> None:
     async with open_scene() as scene:
-        hold(scene.acr, PATH, IMAGE, "1.0")
+        put(scene.acr, PATH, IMAGE, "1.0")
         scene.acr.fault(Respond(503), kind="api")
         async with scene.native(scene.application()) as (_, source):
             assert await source.credential(HOST) is not None
@@ -357,8 +356,3 @@ def test_hosts_of_azure_are_known(host: str, is_azure: bool) -> None:
 )
 def test_right_to_list_is_asked_for_with_the_right_to_read(scope: str, asked: str) -> None:
     assert AcrProvider().token_scopes((scope,)) == (asked,)
-
-
-def logged_in(registry: FakeRegistry) -> dict[str, RegistrySettings]:
-    auth = registry.profile.auth
-    return {HOST: RegistrySettings(host=HOST, username=auth.user, password=EnvSecret(auth.password))}
