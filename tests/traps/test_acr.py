@@ -12,7 +12,6 @@ from mirrord.errors import DeniedError, RateLimitedError
 from mirrord.oci.reference import Tag
 from mirrord.planning.report import Outcome
 from mirrord.ports.credentials import Credential
-from mirrord.ports.settings import EnvSecret, RegistrySettings
 from mirrord.registry.providers.acr import AcrProvider
 from mirrord.registry.providers.base import Abilities, Limits
 from tests.contract.images import blob_of, stream
@@ -22,7 +21,7 @@ from tests.fakes.images import make_artifact, make_image
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Manifests, Names, Profile, Refusal
 from tests.fakes.registries.acr import ACR, GUID, HOST, LOCKED, LOCKED_BEFORE, NAMES_ACR, api_of
-from tests.fakes.registries.cloud_scene import carry_out, hold, problems, process, rule
+from tests.fakes.registries.scene import carry_out, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.tokens import REFRESH
 
@@ -70,7 +69,7 @@ async def test_token_without_a_life_is_used_for_a_while_and_renewed(
     told_life_s: float | None, good_for_s: float
 ) -> None:
     async with acr(replace(ACR, auth=replace(ACR.auth, told_life_s=told_life_s))) as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         await client.reader(PATH).head(TAG)
         client.clock.advance(good_for_s - 1)
         await client.reader(PATH).head(TAG)
@@ -85,7 +84,7 @@ async def test_token_without_a_life_is_used_for_a_while_and_renewed(
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-01-acr-lie")])
 async def test_life_that_a_token_tells_is_not_trusted(trap: str) -> None:
     async with acr(replace(ACR, auth=replace(ACR.auth, told_life_s=75 * 60.0))) as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         await client.reader(PATH).head(TAG)
         registry.tokens.revoke_all()
         assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
@@ -99,7 +98,7 @@ async def test_post_that_is_refused_falls_back_to_get(trap: str) -> None:
         registry = await internet.join(ACR, NAMES_ACR)
         credential = Credential(username=ACR.auth.user, secret=ACR.auth.password, identity_token="of another registry")
         registry.fault(Respond(400), kind="token", method="POST", times=None)
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential) as client:
             assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
 
@@ -110,7 +109,7 @@ async def test_post_that_is_refused_falls_back_to_get(trap: str) -> None:
 async def test_refresh_token_is_posted_and_a_password_is_not(trap: str) -> None:
     async with Internet() as internet:
         registry = await internet.join(ACR, NAMES_ACR)
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         for credential in (identity(registry), credential_of(registry)):
             async with internet.client(HOST, credential=credential) as client:
                 assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
@@ -135,7 +134,7 @@ async def test_blob_is_read_from_the_storage_without_a_token_and_by_the_very_url
 @pytest.mark.parametrize("listing", ["plain", "bulk"], ids=["trap-23-acr", "trap-23-acr-digests"])
 async def test_link_with_an_empty_parameter_is_followed_as_it_stands(listing: str) -> None:
     async with acr() as (registry, client):
-        digest = hold(registry, PATH, IMAGE, "000").digest
+        digest = put(registry, PATH, IMAGE, "000").digest
         for number in range(1, 250):
             registry.store.tag(PATH, f"{number:03}", digest)
         service = client.gateway.handle(HOST).service
@@ -154,7 +153,7 @@ async def test_link_with_an_empty_parameter_is_followed_as_it_stands(listing: st
 @pytest.mark.parametrize("status", [401, 403, 404, 500], ids=lambda status: f"bulk-03-acr-{status}")
 async def test_tags_are_listed_plainly_where_their_digests_are_not_told(status: int) -> None:
     async with acr() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         registry.fault(Respond(status), kind="api", times=None)
         for _ in range(2):
             pages = [page async for page in client.reader(PATH).bulk_tags()]
@@ -168,7 +167,7 @@ async def test_tags_are_listed_plainly_where_their_digests_are_not_told(status: 
 @pytest.mark.parametrize("trap", [pytest.param("", id="bulk-06-acr")])
 async def test_rows_that_are_no_tags_and_digests_that_are_none_give_no_hint(trap: str) -> None:
     async with acr() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0", "2.0")
+        put(registry, PATH, IMAGE, "1.0", "2.0")
         api_of(registry).rows = [
             {"name": "no tag", "digest": str(IMAGE.digest)},
             {"name": None},
@@ -199,7 +198,7 @@ async def test_registry_that_asks_to_slow_down_is_given_the_time(
     kind: str, retry_after: str | None, waited_s: int
 ) -> None:
     async with acr() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         headers = (("Retry-After", retry_after),) if retry_after is not None else ()
         registry.fault(Respond(429, headers), kind=kind)
         assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
@@ -252,11 +251,11 @@ async def test_locked_tag_with_the_same_digest_is_in_sync_and_another_is_told(lo
     async with Internet() as internet:
         registry = await internet.join(replace(ACR, manifests=Manifests(immutable_tags=locked)), NAMES_ACR)
         source = await internet.join(DISTRIBUTION_V3, Names(registry="source.test"))
-        same = hold(source, PATH, IMAGE, "1.0")
-        hold(registry, PATH, IMAGE, "1.0")
-        hold(source, PATH, make_image("moved"), "2.0")
-        held = hold(registry, PATH, make_image("held"), "2.0")
-        async with process(internet, environment={}, settings=logged_in(registry)) as app:
+        same = put(source, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
+        put(source, PATH, make_image("moved"), "2.0")
+        held = put(registry, PATH, make_image("held"), "2.0")
+        async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule(f"source.test/{PATH}", f"{HOST}/{PATH}"))
 
     assert registry.store.tags(PATH) == {"1.0": same.digest, "2.0": held.digest}
@@ -283,7 +282,7 @@ async def test_upload_to_a_locked_repository_is_refused_and_not_tried_in_chunks(
 async def test_referrers_come_from_the_api_and_no_tag_is_kept_for_them(trap: str) -> None:
     signature = make_artifact("signature", subject=IMAGE.descriptor)
     async with acr() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         writer = client.writer(PATH)
         for content in signature.blobs.values():
             await writer.put_blob(blob_of(content), stream(content))
@@ -300,7 +299,7 @@ async def test_referrers_come_from_the_api_and_no_tag_is_kept_for_them(trap: str
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-acr")])
 async def test_deleted_tag_leaves_the_manifest_and_a_deleted_manifest_takes_its_tags(trap: str) -> None:
     async with acr() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0", "latest")
+        put(registry, PATH, IMAGE, "1.0", "latest")
         writer = client.writer(PATH)
         await writer.delete(Tag("latest"))
         assert registry.store.tags(PATH) == {"1.0": IMAGE.digest}
@@ -315,14 +314,9 @@ async def test_deleted_tag_leaves_the_manifest_and_a_deleted_manifest_takes_its_
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-acr-locked")])
 async def test_locked_tag_is_not_deleted_and_the_reason_told(trap: str) -> None:
     async with acr(replace(ACR, deletes=replace(ACR.deletes, tag=LOCKED))) as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         with pytest.raises(DeniedError, match="locked") as caught:
             await client.writer(PATH).delete(TAG)
 
     assert "--delete-enabled true" in caught.value.remedy
     assert registry.store.tags(PATH) == {"1.0": IMAGE.digest}
-
-
-def logged_in(registry: FakeRegistry) -> dict[str, RegistrySettings]:
-    auth = registry.profile.auth
-    return {HOST: RegistrySettings(host=HOST, username=auth.user, password=EnvSecret(auth.password))}

@@ -14,7 +14,6 @@ from mirrord.oci.mediatype import ACCEPT
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.report import Outcome
 from mirrord.ports.credentials import Credential
-from mirrord.ports.settings import EnvSecret, RegistrySettings
 from mirrord.registry.providers.google import PAGE_SIZE
 from tests.contract.images import blob_of, stream
 from tests.fakes.clients import Client, credential_of
@@ -22,8 +21,8 @@ from tests.fakes.faults import CutBody, Respond
 from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Names, Profile, Refusal
-from tests.fakes.registries.cloud_scene import carry_out, count, hold, problems, process, rule
 from tests.fakes.registries.google import GOOGLE, HOST, NAMES_GOOGLE, api_of
+from tests.fakes.registries.scene import carry_out, count, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +53,7 @@ async def google(
 async def test_401_without_a_challenge_is_answered_by_that_of_the_ping(challenge: Literal["none", "empty"]) -> None:
     profile = replace(GOOGLE, auth=replace(GOOGLE.auth, repository_challenge=challenge))
     async with google(profile) as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
         registry.tokens.revoke_all()
         assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
@@ -77,7 +76,7 @@ async def test_401_without_a_challenge_that_stays_ends_after_one_more_try(trap: 
 async def test_post_for_a_token_is_not_found_and_falls_back_to_get(trap: str) -> None:
     both = Credential(username=GOOGLE.auth.user, secret=GOOGLE.auth.password, identity_token="unknown there")
     async with google(credential=both) as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         assert await client.reader(PATH).head(TAG) == IMAGE.descriptor
 
     assert [(record.method, record.status) for record in registry.traffic.of("token")] == [("POST", 404), ("GET", 200)]
@@ -106,10 +105,10 @@ async def test_blob_that_breaks_off_goes_on_where_it_broke_by_a_fresh_url(trap: 
         registry = await internet.join(GOOGLE, NAMES_GOOGLE)
         target = await internet.join(DISTRIBUTION_V3, Names(registry="target.test"))
         api_of(registry).made.add(PLACE)
-        hold(registry, PATH, image, "1.0")
+        put(registry, PATH, image, "1.0")
         layer = image.manifest.layers[0].digest.hex.encode()
         registry.fault(CutBody(after=50_000), kind="storage", where=lambda record: layer in record.target)
-        async with process(internet, environment={}, settings=logged_in(registry)) as app:
+        async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule(f"{HOST}/{PATH}", "target.test/app"))
 
     assert problems(reports) == []
@@ -123,7 +122,7 @@ async def test_blob_that_breaks_off_goes_on_where_it_broke_by_a_fresh_url(trap: 
 async def test_every_manifest_is_asked_for_with_all_types(trap: str) -> None:
     index = make_index("two")
     async with google() as (registry, client):
-        hold(registry, PATH, index, "2.0")
+        put(registry, PATH, index, "2.0")
         head = await client.reader(PATH).head(Tag("2.0"))
         assert head == index.descriptor
         assert (await client.reader(PATH).manifest(index.digest)).raw == index.raw
@@ -139,9 +138,9 @@ async def test_every_manifest_is_asked_for_with_all_types(trap: str) -> None:
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-24-google")])
 async def test_maps_of_a_tag_list_give_hints_and_no_further_tags(trap: str) -> None:
     async with google() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0", "latest")
-        untagged = hold(registry, PATH, make_image("untagged"))
-        hold(registry, f"{PATH}/plugin", make_image("below"), "3.0")
+        put(registry, PATH, IMAGE, "1.0", "latest")
+        untagged = put(registry, PATH, make_image("untagged"))
+        put(registry, f"{PATH}/plugin", make_image("below"), "3.0")
         pages = await client.pages(PATH)
 
     [page] = pages
@@ -163,7 +162,7 @@ async def test_maps_of_a_tag_list_give_hints_and_no_further_tags(trap: str) -> N
 )
 async def test_tags_are_listed_whatever_the_map_of_manifests_is(maps: object) -> None:
     async with google() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0")
+        put(registry, PATH, IMAGE, "1.0")
         api_of(registry).maps = maps if maps is not None else "no map"
         pages = [page async for page in client.gateway.handle(HOST).service.bulk_tags(PATH)]
 
@@ -175,7 +174,7 @@ async def test_tag_of_two_manifests_and_moments_that_nobody_knows_give_no_hint(t
     other = make_image("two")
     async with google() as (registry, client):
         for content, tag in ((IMAGE, "1.0"), (other, "2.0"), (make_image("three"), "3.0"), (make_image("4"), "4.0")):
-            hold(registry, PATH, content, tag)
+            put(registry, PATH, content, tag)
         digests = registry.store.tags(PATH)
         api_of(registry).times = {str(digests["2.0"]): "0", str(digests["3.0"]): "-62135596800000"}
         api_of(registry).maps = {
@@ -199,7 +198,7 @@ async def test_tag_of_two_manifests_and_moments_that_nobody_knows_give_no_hint(t
 async def test_full_page_without_a_link_is_followed_by_one_more_question(tags: int, asked: int) -> None:
     async with google() as (registry, client):
         api_of(registry).most_in_a_page = 1000
-        digest = hold(registry, PATH, IMAGE, "0000").digest
+        digest = put(registry, PATH, IMAGE, "0000").digest
         for number in range(1, tags):
             registry.store.tag(PATH, f"{number:04}", digest)
         found = await client.tags(PATH)
@@ -260,8 +259,8 @@ async def test_missing_repository_is_one_clear_error_and_nothing_is_read_for_it(
         registry = await internet.join(GOOGLE, NAMES_GOOGLE)
         source = await internet.join(DISTRIBUTION_V3, Names(registry="source.test"))
         for number in range(4):
-            hold(source, "team/app", make_image(f"app-{number}"), f"1.{number}")
-        async with process(internet, environment={}, settings=logged_in(registry)) as app:
+            put(source, "team/app", make_image(f"app-{number}"), f"1.{number}")
+        async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule("source.test/team/app", f"{HOST}/{PATH}"))
 
     [problem] = problems(reports)
@@ -279,8 +278,8 @@ async def test_manifest_goes_there_byte_for_byte(trap: str) -> None:
         registry = await internet.join(GOOGLE, NAMES_GOOGLE)
         source = await internet.join(DISTRIBUTION_V3, Names(registry="source.test"))
         api_of(registry).made.add(PLACE)
-        image = hold(source, "team/app", make_image("docker", docker=True), "1.0")
-        async with process(internet, environment={}, settings=logged_in(registry)) as app:
+        image = put(source, "team/app", make_image("docker", docker=True), "1.0")
+        async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule("source.test/team/app", f"{HOST}/{PATH}"))
 
     assert (problems(reports), count(reports, Outcome.COPIED)) == ([], 1)
@@ -295,8 +294,8 @@ async def test_manifest_goes_there_byte_for_byte(trap: str) -> None:
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-google")])
 async def test_manifest_is_deleted_after_its_tags(trap: str) -> None:
     async with google() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0", "latest")
-        kept = hold(registry, PATH, make_image("kept"), "2.0")
+        put(registry, PATH, IMAGE, "1.0", "latest")
+        kept = put(registry, PATH, make_image("kept"), "2.0")
         await client.writer(PATH).delete(IMAGE.digest)
 
     assert registry.store.tags(PATH) == {"2.0": kept.digest}
@@ -309,7 +308,7 @@ async def test_manifest_is_deleted_after_its_tags(trap: str) -> None:
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-google-tag")])
 async def test_deleted_tag_leaves_its_manifest_and_other_tags(trap: str) -> None:
     async with google() as (registry, client):
-        hold(registry, PATH, IMAGE, "1.0", "latest")
+        put(registry, PATH, IMAGE, "1.0", "latest")
         await client.writer(PATH).delete(Tag("latest"))
         await client.writer(PATH).delete(Tag("gone"))
 
@@ -320,8 +319,8 @@ async def test_deleted_tag_leaves_its_manifest_and_other_tags(trap: str) -> None
 @pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-google-moved")])
 async def test_tag_that_moved_since_the_list_was_made_is_not_deleted(trap: str) -> None:
     async with google() as (registry, client):
-        other = hold(registry, PATH, make_image("two"), "latest")
-        hold(registry, PATH, IMAGE, "1.0")
+        other = put(registry, PATH, make_image("two"), "latest")
+        put(registry, PATH, IMAGE, "1.0")
         api_of(registry).maps = {str(IMAGE.digest): {"tag": ["1.0", "latest"]}}
         await client.writer(PATH).delete(IMAGE.digest)
 
@@ -333,9 +332,9 @@ async def test_manifest_that_something_needs_is_kept_and_the_reason_told(trap: s
     index = make_index("two")
     child = index.index.manifests[0].digest
     async with google() as (registry, client):
-        hold(registry, PATH, index, "2.0")
-        hold(registry, PATH, IMAGE)
-        hold(registry, PATH, make_artifact("signature", subject=IMAGE.descriptor))
+        put(registry, PATH, index, "2.0")
+        put(registry, PATH, IMAGE)
+        put(registry, PATH, make_artifact("signature", subject=IMAGE.descriptor))
         with pytest.raises(DeniedError, match="an index holds it") as of_child:
             await client.writer(PATH).delete(child)
         with pytest.raises(DeniedError, match="another manifest refers to it"):
@@ -346,8 +345,3 @@ async def test_manifest_that_something_needs_is_kept_and_the_reason_told(trap: s
     assert of_child.value.remedy == "delete the index first"
     assert registry.store.manifest(PATH, IMAGE.digest) is not None
     assert registry.store.manifest(PATH, child) is None
-
-
-def logged_in(registry: FakeRegistry) -> dict[str, RegistrySettings]:
-    auth = registry.profile.auth
-    return {HOST: RegistrySettings(host=HOST, username=auth.user, password=EnvSecret(auth.password))}

@@ -45,6 +45,7 @@ _AUTHORITIES: Final = {
 }
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _REFUSED = frozenset({400, 401, 403, 404, 405})
+_ANSWERS = frozenset({200, *_REFUSED})
 _SHORTEST_LIFE_S = 300.0
 _LARGEST_TOKEN = 64 * 1024
 
@@ -122,7 +123,7 @@ class AcrCredentials(RenewingCredentials):
             raise _nobody(host, "no metadata service of Azure answers here")
         what = "ask the machine for a token of its managed identity"
         target = f"{path}?{urlencode({**query, **({'client_id': client} if client else {})}, quote_via=percent)}"
-        call = Call(method="GET", target=target, what=what, scopes=(), headers=headers, ok={200, *_REFUSED})
+        call = Call(method="GET", target=target, what=what, scopes=(), headers=headers, ok=_ANSWERS, credential=False)
         with anyio.fail_after(DEADLINE_S):
             answer = await http.request(call)
         if answer.status in _REFUSED and client:
@@ -156,7 +157,8 @@ class AcrCredentials(RenewingCredentials):
             scopes=(),
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             content=urlencode(form, quote_via=percent).encode(),
-            ok={200, *_REFUSED},
+            ok=_ANSWERS,
+            credential=False,
             follow=False,
         )
         with anyio.fail_after(DEADLINE_S):
@@ -203,6 +205,7 @@ async def _is_there(http: RegistryHttp) -> bool:
         what="look for the metadata service",
         scopes=(),
         ok=range(200, 500),
+        credential=False,
     )
     with anyio.move_on_after(PROBE_S):
         try:

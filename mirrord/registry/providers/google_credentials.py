@@ -148,7 +148,8 @@ def _nobody(host: str, why: str) -> CredentialUnavailableError:
 
 
 def _about(target: str, what: str, *, ok: frozenset[int] = frozenset({200})) -> Call:
-    return Call(method="GET", target=target, what=what, scopes=(), headers={"Metadata-Flavor": "Google"}, ok=ok)
+    headers = {"Metadata-Flavor": "Google"}
+    return Call(method="GET", target=target, what=what, scopes=(), headers=headers, ok=ok, credential=False)
 
 
 async def _is_there(http: RegistryHttp) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from mirrord.app import Network, open_app
+from mirrord.app import App, Network, open_app
 from mirrord.oci.reference import Repository
 from mirrord.planning.report import Outcome, RuleReport
 from mirrord.planning.rule import Rule, Source
@@ -50,21 +51,56 @@ async def mirror(
     internet: Internet, source: str, target: str, *, settings: Mapping[str, RegistrySettings] | None = None
 ) -> Pass:
     """Mirror a repository as a process of its own would, with passwords as `logged_in` sets them."""
-    host, _, path = source.partition("/")
-    rule = Rule(name="rule", source=Source(location=Repository(host, path)), targets=(TargetTemplate.parse(target),))
+    async with process(internet, settings=settings) as app:
+        [report] = await carry_out(app, rule(source, target))
+        return Pass(report)
 
-    async def read_secret(secret: Secret) -> str:
-        assert isinstance(secret, EnvSecret)
-        return secret.name
 
+@asynccontextmanager
+async def process(
+    internet: Internet,
+    *,
+    environment: Mapping[str, str] | None = None,
+    settings: Mapping[str, RegistrySettings] | None = None,
+) -> AsyncIterator[App]:
+    """Open what a process of mirrord works with; a password is the name of its variable."""
     network = Network(transport=internet.transport, resolver=internet.resolve)
     async with open_app(
-        settings=settings or {}, read_secret=read_secret, environment={}, events=NullSink(), network=network
+        settings=settings or {},
+        read_secret=_read_secret,
+        environment=environment or {},
+        events=NullSink(),
+        network=network,
     ) as app:
-        run = Run(app.context, [rule])
-        await run.carry_out(app.executor())
-        [done] = run.rules
-        return Pass(done.report())
+        yield app
+
+
+def rule(source: str, target: str) -> Rule:
+    """Return the rule that mirrors one repository, ``host/path``, to another."""
+    host, _, path = source.partition("/")
+    return Rule(name=source, source=Source(location=Repository(host, path)), targets=(TargetTemplate.parse(target),))
+
+
+async def carry_out(app: App, *rules: Rule) -> list[RuleReport]:
+    """Carry out rules in one run."""
+    run = Run(app.context, list(rules))
+    await run.carry_out(app.executor())
+    return [done.report() for done in run.rules]
+
+
+def count(reports: Sequence[RuleReport], outcome: Outcome) -> int:
+    """Return how many tags came to this end."""
+    return sum(report.count(outcome) for report in reports)
+
+
+def problems(reports: Sequence[RuleReport]) -> list[str]:
+    """Return everything that went wrong, as it would be shown; each once."""
+    return list(dict.fromkeys(problem for report in reports for problem in Pass(report).problems))
+
+
+async def _read_secret(secret: Secret) -> str:
+    assert isinstance(secret, EnvSecret)
+    return secret.name
 
 
 def logged_in(registry: FakeRegistry, host: str, **more: object) -> RegistrySettings:

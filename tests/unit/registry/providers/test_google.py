@@ -17,7 +17,7 @@ from mirrord.errors import CredentialError, DeniedError, RegistryError, Unauthor
 from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.report import Outcome
 from mirrord.ports.credentials import Credential
-from mirrord.ports.settings import EnvSecret, RegistrySettings
+from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.providers.base import Limits
 from mirrord.registry.providers.google import GoogleProvider, Place
 from mirrord.registry.providers.google_credentials import GoogleCredentials
@@ -30,9 +30,9 @@ from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Names, Profile
 from tests.fakes.proxy import open_proxy
-from tests.fakes.registries.cloud_scene import carry_out, count, hold, problems, process, rule
 from tests.fakes.registries.google import GOOGLE, HOST, NAMES_GOOGLE, api_of
 from tests.fakes.registries.google_identity import METADATA, TOKENS, GoogleIdentity, open_identity
+from tests.fakes.registries.scene import carry_out, count, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.tokens import basic_credential
 
@@ -93,9 +93,9 @@ async def fetch(app: App, path: str = PATH) -> None:
 
 async def test_images_go_to_google_and_back_with_the_key_of_a_service_account(tmp_path: Path) -> None:
     async with open_scene() as scene:
-        image = hold(scene.plain, "team/app", make_image("app", layers=3), "1.0", "latest")
-        index = hold(scene.plain, "team/tools", make_index("tools", attestations=True), "2.0")
-        signature = hold(scene.plain, "team/app", make_artifact("signature", subject=image.descriptor))
+        image = put(scene.plain, "team/app", make_image("app", layers=3), "1.0", "latest")
+        index = put(scene.plain, "team/tools", make_index("tools", attestations=True), "2.0")
+        signature = put(scene.plain, "team/app", make_artifact("signature", subject=image.descriptor))
         environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(scene.identity.service_account(tmp_path))}
         async with process(scene.internet, environment=environment) as app:
             there = await carry_out(
@@ -123,7 +123,7 @@ async def test_images_go_to_google_and_back_with_the_key_of_a_service_account(tm
 async def test_second_run_costs_one_list_and_fetches_no_manifest(tmp_path: Path) -> None:
     async with open_scene() as scene:
         for number in range(3):
-            hold(scene.google, PATH, make_image(f"app-{number}"), f"1.{number}")
+            put(scene.google, PATH, make_image(f"app-{number}"), f"1.{number}")
         environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(scene.identity.service_account(tmp_path))}
         async with process(scene.internet, environment=environment) as app:
             await carry_out(app, rule(f"{HOST}/{PATH}", f"{OTHER}/app"))
@@ -140,8 +140,8 @@ async def test_project_is_mirrored_by_its_pattern(tmp_path: Path) -> None:
     async with open_scene() as scene:
         api_of(scene.google).tells_projects = False
         api_of(scene.google).made.add("acme-prod/base")
-        hold(scene.google, PATH, IMAGE, "1.0")
-        hold(scene.google, "acme-prod/base/debian", make_image("debian"), "12")
+        put(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, "acme-prod/base/debian", make_image("debian"), "12")
         environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(scene.identity.service_account(tmp_path))}
         async with process(scene.internet, environment=environment) as app:
             found = [one.path async for one in app.context.gateway.repositories(HOST, "acme-prod/")]
@@ -153,9 +153,9 @@ async def test_refused_upload_is_asked_for_once_for_all_images_of_a_place() -> N
     denied = b'{"errors":[{"code":"DENIED","message":"Permission denied (or it may not exist)"}]}'
     async with open_scene() as scene:
         for number in range(4):
-            hold(scene.plain, f"team/app-{number}", make_image(f"app-{number}"), "1.0")
+            put(scene.plain, f"team/app-{number}", make_image(f"app-{number}"), "1.0")
         scene.google.fault(Respond(403, body=denied), kind="upload POST", times=None)
-        async with process(scene.internet, environment={}, settings=logged_in(scene.google)) as app:
+        async with process(scene.internet, environment={}, settings={HOST: logged_in(scene.google, HOST)}) as app:
             rules = [rule(f"{OTHER}/team/app-{number}", f"{HOST}/{PLACE}/app-{number}") for number in range(4)]
             reports = await carry_out(app, *rules)
 
@@ -171,7 +171,7 @@ async def test_refused_upload_is_asked_for_once_for_all_images_of_a_place() -> N
 @pytest.mark.parametrize("kind", ["service_account", "workload", "machine", "named machine"])
 async def test_identity_of_every_kind_gives_a_token(kind: str, tmp_path: Path) -> None:
     async with open_scene() as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, PATH, IMAGE, "1.0")
         identity = scene.identity
         environment: dict[str, str] = {}
         if kind == "service_account":
@@ -273,7 +273,7 @@ async def test_identity_that_does_not_work_is_an_error_and_nothing_is_asked_anon
     broken: str, tmp_path: Path
 ) -> None:
     async with open_scene(PUBLIC) as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, PATH, IMAGE, "1.0")
         file = scene.identity.service_account(tmp_path)
         if broken == "missing":
             file.unlink()
@@ -318,7 +318,7 @@ async def test_failed_identity_is_left_alone_for_a_moment(tmp_path: Path) -> Non
 @pytest.mark.parametrize("machine", ["none", "other cloud", "no account"])
 async def test_public_image_needs_no_identity(machine: str) -> None:
     async with open_scene(PUBLIC) as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, PATH, IMAGE, "1.0")
         scene.identity.flavor = "" if machine == "other cloud" else "Google"
         scene.identity.account = machine != "no account"
         if machine == "none":
@@ -360,7 +360,7 @@ async def test_machine_that_is_named_and_gives_no_token_is_an_error() -> None:
 
 async def test_who_is_refused_without_an_identity_is_told_what_would_give_one() -> None:
     async with open_scene() as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, PATH, IMAGE, "1.0")
         scene.identity.flavor = ""
         async with process(scene.internet, environment={}) as app:
             with pytest.raises(UnauthorizedError) as caught:
@@ -376,7 +376,7 @@ async def test_missing_extra_is_named_where_access_is_refused_and_public_images_
 ) -> None:
     monkeypatch.setitem(sys.modules, "google.auth.transport.requests", None)
     async with open_scene(profile) as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, PATH, IMAGE, "1.0")
         environment = {"GOOGLE_APPLICATION_CREDENTIALS": str(scene.identity.service_account(tmp_path))}
         async with process(scene.internet, environment=environment) as app:
             if profile is PUBLIC:
@@ -392,8 +392,8 @@ async def test_missing_extra_is_named_where_access_is_refused_and_public_images_
 async def test_key_as_a_password_needs_no_identity(user: str) -> None:
     profile = replace(GOOGLE, auth=replace(GOOGLE.auth, user=user, password="{}"))
     async with open_scene(profile) as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
-        async with process(scene.internet, environment={}, settings=logged_in(scene.google)) as app:
+        put(scene.google, PATH, IMAGE, "1.0")
+        async with process(scene.internet, environment={}, settings={HOST: logged_in(scene.google, HOST)}) as app:
             await fetch(app)
 
     assert scene.users() == {(user, "{}")}
@@ -421,7 +421,7 @@ async def test_repositories_are_found_below_a_prefix(prefix: str, expected: list
         api.made.update(f"acme-prod/other-{number}" for number in range(5))
         api.made.add("acme-test/mirror")
         for path in (PATH, f"{PATH}/plugin", f"{PLACE}/base", "acme-test/mirror/app"):
-            hold(scene.google, path, make_image(path), "1.0")
+            put(scene.google, path, make_image(path), "1.0")
         async with scene.internet.client(HOST, credential=credential_of(scene.google)) as client:
             found = await client.repositories(prefix)
 
@@ -456,8 +456,8 @@ async def test_whole_registry_is_not_listed() -> None:
 
 async def test_path_that_fails_makes_the_listing_of_repositories_fail() -> None:
     async with open_scene() as scene:
-        hold(scene.google, PATH, IMAGE, "1.0")
-        hold(scene.google, f"{PLACE}/base", IMAGE, "1.0")
+        put(scene.google, PATH, IMAGE, "1.0")
+        put(scene.google, f"{PLACE}/base", IMAGE, "1.0")
         scene.google.fault(Respond(403), kind="tags/list", repository=f"{PLACE}/team", times=None)
         async with scene.internet.client(HOST, credential=credential_of(scene.google)) as client:
             with pytest.raises(DeniedError):
@@ -541,8 +541,3 @@ async def test_error_in_a_later_range_is_told() -> None:
                         got += piece
 
     assert got == CONTENT[:4000]
-
-
-def logged_in(registry: FakeRegistry) -> dict[str, RegistrySettings]:
-    auth = registry.profile.auth
-    return {HOST: RegistrySettings(host=HOST, username=auth.user, password=EnvSecret(auth.password))}
