@@ -22,7 +22,7 @@ from tests.fakes.registries.dockerhub import DOCKERHUB, NAMES_DOCKERHUB
 from tests.fakes.registries.ecr import ECR, NAMES_ECR, control_plane
 from tests.fakes.registries.ecr import HOST as ECR_HOST
 from tests.fakes.registries.ghcr import GHCR, NAMES_GHCR
-from tests.fakes.registries.google import GOOGLE, NAMES_GOOGLE
+from tests.fakes.registries.google import GOOGLE, NAMES_GOOGLE, GoogleApi
 from tests.integration.conftest import StartFront, StartRegistry
 from tests.integration.servers import Credentials
 from tests.pairs.content import make_shelf
@@ -30,12 +30,11 @@ from tests.pairs.sides import Emulated, Real, Side
 
 pytestmark = pytest.mark.anyio
 
-GOOGLE_HOST = NAMES_GOOGLE.registry
 EMULATED: dict[str, tuple[str, Profile, Names]] = {
     "dockerhub": ("docker.io", DOCKERHUB, NAMES_DOCKERHUB),
     "ecr": (ECR_HOST, ECR, NAMES_ECR),
     "ghcr": ("ghcr.io", GHCR, NAMES_GHCR),
-    "google": (GOOGLE_HOST, GOOGLE, NAMES_GOOGLE),
+    "google": (NAMES_GOOGLE.registry, GOOGLE, NAMES_GOOGLE),
 }
 NGINX = "nginx"
 KINDS = (*EMULATED, NGINX)
@@ -67,6 +66,8 @@ class Bench:
         if kind == "ecr":  # its credential comes from AWS, and so do its repositories
             await stack.enter_async_context(control_plane(registry, self.monkeypatch))
             return Emulated(registry, host, RegistrySettings(host=host))
+        if isinstance(registry.api, GoogleApi):  # where somebody has to make repositories beforehand
+            registry.api.made |= {"acme-prod/images", "acme-prod/mirror"}
         auth = registry.profile.auth
         return Emulated(
             registry, host, RegistrySettings(host=host, username=auth.user, password=EnvSecret(auth.password))
