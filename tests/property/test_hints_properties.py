@@ -129,7 +129,7 @@ def outcomes_of(honest: Scene, story: Story) -> set[Outcome]:
     return {Outcome.IN_SYNC, Outcome.COPIED, *([Outcome.FAILED] if missing else [])}
 
 
-@pytest.mark.parametrize("bulk", [pytest.param("", id="bulk-01-bulk-08-core")])
+@pytest.mark.parametrize("bulk", [pytest.param("", id="bulk-01-core-bulk-08-core")])
 @given(story=stories)
 @settings(max_examples=150)
 def test_lies_of_listings_delay_and_never_copy_what_the_source_does_not_have(story: Story, bulk: str) -> None:

@@ -62,14 +62,15 @@ BULK: Mapping[str, frozenset[int]] = {
     "harbor": frozenset({3, 5, 6}),
     "quay": frozenset({3, 5, 6}),
     "acr": frozenset({3, 6}),
+    "core": frozenset(range(1, 10)),
 }
 """Registries that tell the digests of many tags at once, and the rules that each shows for itself at least.
 
-The others of the nine hold for all of them in one place, and are shown with whichever of these fits best.
+``core`` is no registry: it is what mirrord makes of all of them in one place, and has to show all nine.
 """
 
-_NAMES = sorted({*TRAPS, *VARIANTS}, key=len, reverse=True)
-_MENTION = re.compile(r"\b(?:trap|bulk)-[^:\]]*?(?=-(?:trap|bulk)-|[:\]]|$)")
+_NAMES = sorted({*TRAPS, *VARIANTS, *BULK}, key=len, reverse=True)
+_MENTION = re.compile(r"\b(?:trap-|bulk-(?=\d))[^:\]]*?(?=-(?:trap|bulk)-|[:\]]|$)")
 _GRAMMAR = re.compile(rf"(trap|bulk)-(\d\d)-({'|'.join(map(re.escape, _NAMES))})(?:-.+)?")
 _PARAMETERS = re.compile(r"\[(.*)\]$", re.DOTALL)
 
@@ -115,7 +116,7 @@ def faults_of(node_ids: Iterable[str]) -> list[str]:
 def _is_known(found: Shown) -> bool:
     if found.kind == "bulk":
         return found.profile in BULK and found.number in BULK_NUMBERS
-    return found.number in TRAPS[found.profile]
+    return found.number in TRAPS.get(found.profile, frozenset())
 
 
 def _missing(shown: set[Shown]) -> Iterator[str]:

@@ -44,7 +44,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         server.stop()
 
 
-@pytest.mark.parametrize("trap", [pytest.param("", id="trap-10-ecr")])
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-10-moto")])
 async def test_token_of_moto_is_used_although_it_ended_in_2015(aws: Any, trap: str) -> None:
     async with Internet() as internet:
         registry = await internet.join(PROFILE, NAMES_ECR)
@@ -71,7 +71,8 @@ async def create(settings: RegistrySettings) -> Client:
             return client
 
 
-async def test_repository_is_created_with_what_is_configured(aws: Any) -> None:
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-38-moto")])
+async def test_repository_is_created_with_what_is_configured(aws: Any, trap: str) -> None:
     policy = json.dumps(
         {
             "rules": [
@@ -134,7 +135,8 @@ async def test_repositories_and_digests_are_listed(aws: Any) -> None:
     assert found == dict.fromkeys(("1.0", "latest"), Digest.parse(detail["imageDigest"]))
 
 
-async def test_tag_goes_alone_and_the_image_with_its_last_tag(aws: Any) -> None:
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-moto")])
+async def test_tag_goes_alone_and_the_image_with_its_last_tag(aws: Any, trap: str) -> None:
     aws.create_repository(repositoryName=PATH)
     image = make_image("app", docker=True)
     for tag in ("1.0", "latest"):
