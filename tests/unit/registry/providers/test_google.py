@@ -370,6 +370,21 @@ async def test_who_is_refused_without_an_identity_is_told_what_would_give_one() 
     assert f'give "{HOST}" a username and password' in caught.value.remedy
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_is_refused_with_an_anonymous_token_is_told_the_same(status: int) -> None:
+    profile = replace(PUBLIC, auth=replace(PUBLIC.auth, granted=frozenset({"pull"} if status == 403 else ())))
+    async with open_scene(profile) as scene:
+        api_of(scene.google).made.clear()
+        scene.identity.flavor = ""
+        async with process(scene.internet) as app:
+            with pytest.raises((UnauthorizedError, DeniedError)) as caught:
+                await fetch(app)
+
+    assert caught.value.status == status
+    assert "gcloud auth application-default login" in caught.value.remedy
+    assert ("gcloud artifacts repositories create" in caught.value.remedy) == (status == 403)
+
+
 @pytest.mark.parametrize("profile", [GOOGLE, PUBLIC], ids=["private", "public"])
 async def test_missing_extra_is_named_where_access_is_refused_and_public_images_work(
     profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -483,6 +498,13 @@ def test_place_is_read_from_host_and_path(host: str, path: str, place: Place | N
 
 
 # --- what is read
+
+
+def test_no_more_is_asked_for_at_once_than_google_sends() -> None:
+    longest = GoogleProvider().limits.longest_read
+
+    assert longest is not None
+    assert 0 < longest <= 9_900_000_000
 
 
 class SmallReads(GoogleProvider):
