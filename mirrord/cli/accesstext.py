@@ -57,6 +57,7 @@ def _repository_json(repository: RepositoryAccess) -> dict[str, object]:
         "exists": repository.exists,
         "pull": repository.pull,
         "push": repository.push,
+        "made_by_push": repository.made_by_push,
         "problem": _problem(repository.problem),
         "warnings": list(repository.warnings),
     }
@@ -102,9 +103,11 @@ def _state(registry: RegistryAccess) -> Text:
 def _row(repository: RepositoryAccess) -> tuple[str, ...]:
     if repository.push is None:
         return repository.repository.path, "source", f"pull: {repository.pull}"
-    pushing = {Right.GRANTED: "granted by the token", Right.UNKNOWN: "not tried (--push does)"}
+    is_open = repository.problem is None and not repository.made_by_push
+    pushing = {Right.GRANTED: "granted by the token", Right.UNKNOWN: f"not tried{' (--push does)' if is_open else ''}"}
     push = pushing.get(repository.push, str(repository.push))
-    new = "" if repository.exists else "does not exist yet"
+    made = "; the first push makes it" if repository.made_by_push else ""
+    new = "" if repository.exists else f"does not exist yet{made}"
     return repository.repository.path, "target", f"pull: {repository.pull}", f"push: {push}", new
 
 

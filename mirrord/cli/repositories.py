@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mirrord.cli.failures import complain
 from mirrord.cli.options import Colour, ColourOption, ConfigOption, OutputFormat, OutputOption
 from mirrord.cli.output import Output
 from mirrord.cli.reach import PlainHttpOption, reach
-from mirrord.errors import UsageError, quote
+from mirrord.errors import UnsupportedError, UsageError, quote
 
 if TYPE_CHECKING:
     from mirrord.app import App
@@ -26,9 +27,17 @@ def repositories(
     """List the repositories of a registry or namespace."""
     host, path = parse_place(place)
 
-    async def body(app: App) -> list[str]:
-        found = app.context.gateway.repositories(host, path)
+    async def listed(app: App, prefix: str) -> list[str]:
+        found = app.context.gateway.repositories(host, prefix)
         return sorted([repository.path async for repository in found if is_below(repository.path, path)])
+
+    async def body(app: App) -> list[str]:
+        try:
+            return await listed(app, path)
+        except UnsupportedError:
+            if not path or "/" in path:
+                raise
+            return await listed(app, f"{path}/")  # some registries list a whole namespace, and no beginnings of one
 
     paths = reach(body, config=config, plain_http=plain_http)
     out = Output(colour=color)
@@ -36,6 +45,8 @@ def repositories(
         out.json({"registry": host, "path": path, "repositories": paths})
     else:
         out.text(*(f"{host}/{found}" for found in paths))
+        if not paths:
+            complain(f"no repositories: {quote(place)} has none, or does not show them to this credential")
 
 
 def parse_place(place: str) -> tuple[str, str]:

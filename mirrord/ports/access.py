@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Protocol
 
 from mirrord.oci.reference import Repository
+
+
+class Presence(StrEnum):
+    """Whether a repository is there. LATER: no, and a push makes it, in a way that cannot be tried beforehand."""
+
+    YES = "yes"
+    NO = "no"
+    LATER = "later"
 
 
 class AccessProbe(Protocol):
@@ -26,8 +35,10 @@ class AccessProbe(Protocol):
         """
         ...
 
-    async def try_pull(self, repository: Repository) -> bool:
-        """Read from a repository; False if it does not exist there, or is not shown.
+    async def try_pull(self, repository: Repository) -> Presence:
+        """Read from a repository, and return whether it is there, and shown.
+
+        Of one that is LATER neither `granted` nor `try_push` may be asked: either could make it, or is refused.
 
         Raises:
             RegistryError: the registry refuses.

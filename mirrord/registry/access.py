@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mirrord.errors import RegistryError
 from mirrord.oci.reference import Repository
-from mirrord.ports.access import AccessProbe
+from mirrord.ports.access import AccessProbe, Presence
 from mirrord.registry import scopes
 from mirrord.registry.call import Call
 from mirrord.registry.gateway import HttpGateway
@@ -43,8 +43,9 @@ class HttpAccess(AccessProbe):
             return None  # some services refuse the whole request where they do not grant all of it
         return read_granted((header or "").removeprefix("Bearer "), repository.path)
 
-    async def try_pull(self, repository: Repository) -> bool:
+    async def try_pull(self, repository: Repository) -> Presence:
         """Ask for one tag; see the port."""
+        handle = self._gateway.handle(repository.host)
         call = Call(
             method="GET",
             target=f"/v2/{repository.path}/tags/list?n=1",
@@ -54,8 +55,14 @@ class HttpAccess(AccessProbe):
             limit=MAX_BODY,
             headers={"Accept": "application/json"},
         )
-        answer = await self._http(repository.host).request(call)
-        return answer.status == 200  # noqa: PLR2004 - OK
+        try:
+            answer = await handle.http.request(call)
+        except RegistryError as exc:
+            await handle.service.look_into(repository.path, exc)
+            return Presence.LATER
+        if answer.status == 200:  # noqa: PLR2004 - OK
+            return Presence.YES
+        return Presence.LATER if handle.provider.abilities.push_makes else Presence.NO
 
     async def try_push(self, repository: Repository) -> None:
         """Begin and cancel an upload; see the port."""

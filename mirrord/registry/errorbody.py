@@ -313,7 +313,7 @@ def _not_found(answer: _Answer) -> RegistryError:
             remedy="check the repository's name; private ones look missing without the right credential, and some "
             "registries want a repository created before the first push",
         )
-    if not _UPLOAD_CODES.isdisjoint(codes) or _UPLOAD_PATH.search(answer.path):
+    if not _UPLOAD_CODES.isdisjoint(codes) or (answer.method != "POST" and _UPLOAD_PATH.search(answer.path)):
         return answer.error(NotFoundError, means="the upload session is gone", remedy="a new one is needed")
     if "BLOB_UNKNOWN" in codes or _BLOB_PATH.search(answer.path):
         return answer.error(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from mirrord.errors import RegistryError
+from mirrord.errors import DeniedError, RegistryError, UnauthorizedError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
@@ -125,8 +125,12 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         await self._handle.service.ensure_repository(self._path)
 
     async def has_blob(self, blob: Descriptor) -> bool:
-        """See `mirrord.registry.blobs.has_blob`."""
-        return await has_blob(self._http, self._path, blob)
+        """See `mirrord.registry.blobs.has_blob`; false too where a push would make the repository first."""
+        try:
+            return await has_blob(self._http, self._path, blob)
+        except (UnauthorizedError, DeniedError) as exc:
+            await self._handle.service.look_into(self._path, exc)
+        return False
 
     async def mount_blob(self, blob: Descriptor, origin: Repository) -> bool:
         """See `mirrord.registry.uploads.mount_blob`."""

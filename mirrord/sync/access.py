@@ -10,7 +10,7 @@ from mirrord.errors import CredentialError, DeniedError, MirrordError, Unauthori
 from mirrord.oci.reference import LAYOUT_SCHEME, Repository
 from mirrord.planning.report import Problem
 from mirrord.planning.rule import Rule
-from mirrord.ports.access import AccessProbe
+from mirrord.ports.access import AccessProbe, Presence
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.settings import RegistrySettings
 from mirrord.sync.choose import find_sources
@@ -35,12 +35,14 @@ class RepositoryAccess:
     """What the credential may do in one repository; ``push`` is None where rules only read it.
 
     ``exists`` is False for a repository that is not there, or not shown: a target need not be, a source has to.
+    ``made_by_push``: it is not there, and the first push makes it, so that the right to push was not tried.
     """
 
     repository: Repository
     pull: Right
     push: Right | None = None
     exists: bool = True
+    made_by_push: bool = False
     problem: Problem | None = None
     warnings: tuple[str, ...] = ()
 
@@ -194,11 +196,12 @@ async def _check_repository(
     probe: AccessProbe, repository: Repository, *, push: bool, try_push: bool
 ) -> RepositoryAccess:
     try:
-        exists = await probe.try_pull(repository)
+        presence = await probe.try_pull(repository)
     except MirrordError as exc:
         return RepositoryAccess(
             repository=repository, pull=Right.NO, push=Right.UNKNOWN if push else None, problem=Problem.of(exc)
         )
+    exists = presence is Presence.YES
     if not exists and not push:
         problem = Problem(
             code="NOT_FOUND",
@@ -206,6 +209,10 @@ async def _check_repository(
             remedy="check the name; private repositories look missing without the right credential",
         )
         return RepositoryAccess(repository=repository, pull=Right.UNKNOWN, exists=False, problem=problem)
+    if presence is Presence.LATER:
+        return RepositoryAccess(
+            repository=repository, pull=Right.UNKNOWN, push=Right.UNKNOWN, exists=False, made_by_push=True
+        )
     granted = await probe.granted(repository)
     if not push:
         too_much = ("it may push here as well, though rules only read",) if granted and "push" in granted else ()

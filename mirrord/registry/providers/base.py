@@ -27,7 +27,8 @@ class Abilities:
     by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls;
     ``tells_digest`` whether the answer to the HEAD of a tag names its digest: where not, the manifest is fetched at
     once; ``keeps_untagged`` whether a manifest stays when its last tag is deleted;
-    ``whole_only`` registries take no upload in chunks.
+    ``whole_only`` registries take no upload in chunks; at those with ``push_makes`` a missing repository is made by
+    mirrord, or by the mere token for a push, before the first upload.
     """
 
     mount: bool = True
@@ -38,6 +39,7 @@ class Abilities:
     tells_digest: bool = True
     keeps_untagged: bool = True
     whole_only: bool = False
+    push_makes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

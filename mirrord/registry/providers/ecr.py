@@ -31,7 +31,7 @@ class EcrProvider(Provider):
     """
 
     name = "ecr"
-    abilities = Abilities(tells_digest=False, keeps_untagged=False)
+    abilities = Abilities(tells_digest=False, keeps_untagged=False, push_makes=True)
     limits = Limits(concurrency=8, chunk_size=10 * MIB)
     listing = ListingTraits(page_size=PAGE_SIZE, has_digests=True)
 

@@ -27,7 +27,7 @@ from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
 from mirrord.ports.events import Noted
 from mirrord.registry.call import Answer
 from mirrord.registry.http import RegistryHttp
-from mirrord.registry.providers.base import Provider
+from mirrord.registry.providers.base import Abilities, Provider
 from mirrord.registry.providers.pages import MAX_PAGES, entries_of, json_pages
 from mirrord.registry.providers.service import Api, RegistryService
 from mirrord.registry.scopes import Scopes, push
@@ -45,6 +45,7 @@ class QuayProvider(Provider):
     """Quay."""
 
     name = "quay"
+    abilities = Abilities(push_makes=True)
     listing = ListingTraits(page_size=100, has_digests=True)
 
     def matches(self, host: str) -> bool:

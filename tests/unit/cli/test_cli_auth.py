@@ -13,6 +13,7 @@ from tests.fakes.commands import Finished, put, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
 from tests.fakes.profiles import BASIC, BEARER, DISTRIBUTION_V3, Profile, Refusal
+from tests.fakes.registries.ecr import ECR
 from tests.fakes.registry import FakeRegistry
 
 pytestmark = pytest.mark.usefixtures("bare")
@@ -116,6 +117,7 @@ def test_auth_check_pulls_from_sources_and_leaves_targets_alone() -> None:
                 "exists": False,
                 "pull": "unknown",
                 "push": "unknown",
+                "made_by_push": False,
                 "problem": None,
                 "warnings": [],
             }
@@ -133,6 +135,21 @@ def test_auth_check_proves_the_right_to_push_and_leaves_nothing_behind() -> None
         assert "push: yes" in done.stdout
         assert not target.store.uploads("mirror/app")
         assert not target.store.repositories()
+
+
+@pytest.mark.parametrize("push", [True, False], ids=["tried", "not-tried"])
+def test_auth_check_says_that_the_first_push_makes_a_repository(push: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ECR refuses an upload to a repository that is not there, which says nothing of the right to push."""
+    monkeypatch.setenv("SECRET", PASSWORD)
+    with serving(replace(ECR, auth=BASIC.auth)) as (target,):
+        rules = [{"source": "oci:./x", "targets": [f"{target.host}/app"]}]
+        settings = robot(target)
+        settings[target.host] = {**settings[target.host], "provider": "ecr"}
+
+        done = check(rules, settings, *(["--push"] if push else []))
+
+        assert "app  target  pull: unknown  push: not tried  does not exist yet; the first push makes it" in done.stdout
+        assert done.code == 0
 
 
 @pytest.mark.parametrize("push", [True, False], ids=["tried", "not-tried"])

@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tests.fakes.commands import Finished, put, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
-from tests.fakes.profiles import DISTRIBUTION_V3, Refusal, TagList
+from tests.fakes.profiles import DISTRIBUTION_V3, Auth, Refusal, TagList
+from tests.fakes.registries.google import GOOGLE, api_of
 from tests.fakes.registry import FakeRegistry
 
 pytestmark = pytest.mark.usefixtures("bare")
@@ -137,6 +139,30 @@ def test_repositories_of_a_path_are_those_below_it_and_itself(registry: FakeRegi
     told = json.loads(done.stdout)
     assert (told["registry"], told["path"]) == (registry.host, "team")
     assert told["repositories"] == ["team", "team/a"]
+
+
+def test_repositories_that_are_none_are_told_on_stderr(registry: FakeRegistry) -> None:
+    """Nothing at all could be taken for a command that did nothing; stdout stays what scripts read."""
+    put(registry.store, "team/a", IMAGE, "1")
+
+    done = run_command("repositories", f"{registry.host}/other", "--plain-http", registry.host)
+
+    assert (done.code, done.stdout) == (0, "")
+    assert done.stderr.startswith(f"no repositories: {registry.host}/other has none")
+
+
+def test_repositories_of_a_project_of_google_are_listed_by_its_name(tmp_path: Path) -> None:
+    """Google lists by project; the name of one is no beginning of a name that it would refuse."""
+    with serving(replace(GOOGLE, auth=Auth())) as (registry,):
+        put(registry.store, "acme/mirror/app", IMAGE, "1")
+        api_of(registry).made.add("acme/mirror")
+        config = tmp_path / "mirrord.yaml"
+        settings = {registry.host: {"provider": "google", "plain_http": True}}
+        config.write_text(json.dumps({"version": 1, "registries": settings, "rules": []}))
+
+        done = run_command("repositories", f"{registry.host}/acme", "-c", str(config))
+
+    assert done.stdout == f"{registry.host}/acme/mirror/app\n"
 
 
 def test_repositories_of_a_registry_without_a_catalog_fail_with_a_reason() -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
 from mirrord.errors import RegistryError, UnauthorizedError
 from mirrord.oci.reference import Repository
+from mirrord.ports.access import Presence
 from mirrord.ports.credentials import Credential
 from mirrord.registry.access import HttpAccess, read_granted
-from tests.fakes.clients import Client, open_client
+from tests.fakes.clients import Client, open_client, settings_of
 from tests.fakes.faults import Change, Respond
-from tests.fakes.profiles import Auth, Profile
+from tests.fakes.images import make_image
+from tests.fakes.profiles import Auth, Names, Profile
+from tests.fakes.registries.ecr import ECR
+from tests.fakes.registries.harbor import HARBOR
+from tests.fakes.registries.quay import QUAY
 from tests.fakes.registry import BASIC, BEARER, FakeRegistry
 from tests.fakes.wire import with_headers
 
@@ -90,9 +96,53 @@ def test_token_is_read_as_far_as_it_can_be(text: str, expected: set[str] | None)
 async def test_one_page_of_tags_tells_whether_the_repository_is_there() -> None:
     async with FakeRegistry(BEARER) as registry, open_client(registry) as client:
         access = HttpAccess(client.gateway)
-        assert not await access.try_pull(at(client))
+        assert await access.try_pull(at(client)) is Presence.NO
         registry.store.tag("team/app", "v1", registry.store.add_manifest("team/app", b"{}", "x"))
-        assert await access.try_pull(at(client))
+        assert await access.try_pull(at(client)) is Presence.YES
+
+
+@pytest.mark.parametrize(
+    ("provider", "profile"),
+    [
+        ("quay", QUAY),
+        ("harbor", HARBOR),
+        ("ecr", replace(ECR, auth=Auth(scheme="basic"))),
+    ],
+    ids=["quay", "harbor", "ecr"],
+)
+async def test_repository_that_a_push_makes_is_looked_at_without_making_it(provider: str, profile: Profile) -> None:
+    """A mere token for a push makes a repository at Quay; ECR and Harbor would refuse an upload until it is made."""
+    async with FakeRegistry(profile, names=Names(registry="named-below.test")) as registry:
+        host = registry.addresses["named-below.test"]
+        registry.host = registry.token_host = registry.api_host = registry.switches.host = host
+        settings = replace(settings_of(registry), provider=provider, create_repositories={})
+        async with open_client(registry, settings=settings) as client:
+            assert await HttpAccess(client.gateway).try_pull(at(client)) is Presence.LATER
+
+        assert not registry.switches.created
+        assert not {"POST", "PUT"} & {record.method for record in registry.traffic.records}
+
+
+async def test_project_that_nobody_makes_is_an_error_that_names_it() -> None:
+    async with FakeRegistry(HARBOR, names=Names(registry="named-below.test")) as registry:
+        host = registry.addresses["named-below.test"]
+        registry.host = registry.token_host = registry.api_host = registry.switches.host = host
+        async with open_client(registry, settings=replace(settings_of(registry), provider="harbor")) as client:
+            with pytest.raises(RegistryError, match='has no project "team"'):
+                await HttpAccess(client.gateway).try_pull(at(client))
+
+
+@pytest.mark.parametrize(("provider", "profile"), [("quay", QUAY), ("harbor", HARBOR)], ids=["quay", "harbor"])
+async def test_repository_that_a_push_makes_holds_no_blob_yet(provider: str, profile: Profile) -> None:
+    """A plan asks before anything is made, and must not take the refusal for a lack of rights."""
+    async with FakeRegistry(profile, names=Names(registry="named-below.test")) as registry:
+        host = registry.addresses["named-below.test"]
+        registry.host = registry.token_host = registry.api_host = registry.switches.host = host
+        settings = replace(settings_of(registry), provider=provider, create_repositories={})
+        async with open_client(registry, settings=settings) as client:
+            layer = make_image("app").manifests
+            blob = next(iter(layer.values())).blobs()[0]
+            assert await client.writer("team/app").has_blob(blob) is False
 
 
 async def test_right_to_push_is_tried_and_leaves_no_upload_behind() -> None:

@@ -189,6 +189,11 @@ def test_error_tells_apart_what_is_missing(path: str, code: str, words: str) -> 
     assert words in str(error(404, oci(code) if code else b"", path=path))
 
 
+def test_error_of_an_upload_that_never_began_speaks_of_no_session() -> None:
+    """A registry that answers so to the first request lacks something else than a session."""
+    assert "session" not in str(error(404, method="POST", path="/v2/app/blobs/uploads/"))
+
+
 @pytest.mark.parametrize(
     ("status", "method", "words"),
     [

@@ -6,7 +6,7 @@ from mirrord.errors import CredentialError, DeniedError, MirrordError, Unauthori
 from mirrord.oci.reference import Repository
 from mirrord.planning.rule import Rule, Source
 from mirrord.planning.target import TargetTemplate
-from mirrord.ports.access import AccessProbe
+from mirrord.ports.access import AccessProbe, Presence
 from mirrord.ports.credentials import Credential, CredentialProvider
 from mirrord.ports.events import NullSink
 from mirrord.ports.settings import RegistrySettings, TlsSettings
@@ -30,7 +30,7 @@ class Probe(AccessProbe):
         *,
         greeting: str | MirrordError = "bearer",
         granted: frozenset[str] | None = None,
-        pull: bool | MirrordError = True,
+        pull: Presence | MirrordError = Presence.YES,
         push: MirrordError | None = None,
     ) -> None:
         self.pushed: list[Repository] = []
@@ -44,7 +44,7 @@ class Probe(AccessProbe):
     async def granted(self, repository: Repository) -> frozenset[str] | None:
         return self._granted
 
-    async def try_pull(self, repository: Repository) -> bool:
+    async def try_pull(self, repository: Repository) -> Presence:
         if isinstance(self._pull, MirrordError):
             raise self._pull
         return self._pull
@@ -119,11 +119,23 @@ async def test_pushing_is_tried_at_targets_alone(error: MirrordError | None, rig
 
 
 async def test_a_missing_repository_is_a_problem_at_a_source_only() -> None:
-    found = await check(Probe(pull=False))
+    found = await check(Probe(pull=Presence.NO))
 
     assert [problem.code for problem in found["source.test"].problems] == ["NOT_FOUND"]
     assert not found["target.test"].problems
     assert not found["target.test"].repositories[0].exists
+
+
+async def test_a_repository_that_the_first_push_makes_is_no_problem_and_is_not_pushed_to() -> None:
+    """Neither is the token asked what it allows: at Quay that alone would make the repository."""
+    probe = Probe(pull=Presence.LATER, granted=frozenset())
+
+    found = await check(probe, try_push=True)
+
+    repository = found["target.test"].repositories[0]
+    assert (repository.made_by_push, repository.exists, repository.push) == (True, False, Right.UNKNOWN)
+    assert not found["target.test"].problems
+    assert not probe.pushed
 
 
 async def test_a_credential_that_is_refused_is_not_used_any_further() -> None:
