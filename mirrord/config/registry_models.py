@@ -129,17 +129,19 @@ class CreateRepositoriesSection(Section):
         default=False, description="Images are scanned for vulnerabilities when they are pushed."
     )
     tags: dict[str, Text] = Field(
-        default={}, description="Resource tags of the new repository.", examples=[{"team": "platform"}]
+        default={},
+        description="Resource tags of the new repository. Not at Harbor, which has none.",
+        examples=[{"team": "platform"}],
     )
     encryption: EncryptionSection | None = Field(
         default=None,
-        description="How the new repository is encrypted; by default as the registry does.",
+        description="How the new repository of Amazon ECR is encrypted; by default as the registry does.",
         examples=[{"type": "KMS", "key": "alias/mirror"}],
     )
     lifecycle_policy: Text | None = Field(
         default=None,
-        description="The new repository's lifecycle policy: a file of JSON, relative to the configuration file, or the "
-        "JSON itself. By default none.",
+        description="The lifecycle policy of the new repository of Amazon ECR: a file of JSON, relative to the "
+        "configuration file, or the JSON itself. By default none.",
         examples=["lifecycle.json"],
     )
 
@@ -218,5 +220,9 @@ class RegistrySection(Section):
     )
     quota: QuotaSection = Field(default=QuotaSection(), description="How the registry's own pull limit is spent.")
     create_repositories: CreateRepositoriesSection | None = Field(
-        default=None, description="What a repository gets when mirrord creates it; by default what suits the provider."
+        default=None,
+        description="What a repository gets when mirrord creates it. Amazon ECR: missing repositories are created with "
+        "or without this key. Harbor: missing projects are created only with it, `{}` for the defaults. Elsewhere it "
+        "does nothing.",
+        examples=[{"scan_on_push": True, "tags": {"team": "platform"}}],
     )

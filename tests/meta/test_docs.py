@@ -16,7 +16,9 @@ import typer.main
 
 from mirrord.cli.main import make_app
 from mirrord.config.loader import load_config
+from mirrord.config.registry_models import PROVIDERS
 from tests.conftest import ROW
+from tests.traps.table import BULK_NUMBERS, NUMBERS, PROGRAMS, TRAPS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench/README.md"])
@@ -28,6 +30,17 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 CODE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 ROWS = re.compile(r"([ACDE])(\d+)(?:-[ACDE](\d+))?")
+SECTIONS = (
+    "Credentials",
+    "Creating repositories",
+    "Listing",
+    "Deleting",
+    "Limits and quotas",
+    "Signatures and SBOMs",
+    "What is not possible",
+)
+"""Of every page on a registry, in this order."""
+
 PLANNED = ("apply", "audit", "healthcheck", "prune", "restore", "status", "config import")
 """Commands that pages may name as planned."""
 NO_CODES = frozenset(
@@ -183,6 +196,40 @@ def test_page_of_reliability_has_every_row_once() -> None:
     every = [f"{letter}{number}" for letter, count in last.items() for number in range(1, count + 1)]
 
     assert sorted([*proven, *unproven], key=row_order) == sorted(every, key=row_order)
+
+
+def test_page_of_traps_says_which_registries_and_programs_show_each() -> None:
+    """The page follows the table by which tests are named."""
+    text = (ROOT / "docs/reference/traps.md").read_text("utf-8").partition("## Digests of many")[0]
+    told = {
+        int(number): sorted(re.sub(r"[*]", "", name) for name in names.split(", "))
+        for number, names in re.findall(r"^\| (\d+) \| .* \| ([^|]*) \|$", text, re.MULTILINE)
+    }
+    tables = {**TRAPS, **PROGRAMS}
+
+    assert told == {n: sorted(name for name, numbers in tables.items() if n in numbers) for n in NUMBERS}
+
+
+def test_page_of_traps_has_every_rule_of_listings_with_digests() -> None:
+    text = (ROOT / "docs/reference/traps.md").read_text("utf-8").partition("## Digests of many")[2]
+
+    assert {int(number) for number in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == BULK_NUMBERS
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs/registries").glob("[a-z]*.md")), ids=page_id)
+def test_page_of_a_registry_has_the_sections_of_all(page: Path) -> None:
+    """Whoever knows one page finds things on the others; further sections may stand between."""
+    headings = re.findall(r"^## (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
+
+    assert [heading for heading in headings if heading in SECTIONS] == list(SECTIONS)
+
+
+def test_table_of_registries_names_every_provider_and_its_page() -> None:
+    text = (ROOT / "docs/registries/README.md").read_text("utf-8")
+    rows = re.findall(r"^\| .*\((\w+)\.md\).* \| `(\w+)` \|", text, re.MULTILINE)
+
+    assert {name for _, name in rows} == set(PROVIDERS)
+    assert {f"{page}.md" for page, _ in rows} == {page.name for page in (ROOT / "docs/registries").glob("[a-z]*.md")}
 
 
 def test_exit_codes_of_the_readme_are_those_of_the_reference() -> None:
