@@ -76,7 +76,7 @@ class EcrApi:
         self._limiter = anyio.CapacityLimiter(CALLS_AT_ONCE)
         self._making = threading.Lock()
         self._client: Any = None
-        self._refused: CredentialError | None = None
+        self._refused: Exception | None = None
         self._refused_until = 0.0
 
     async def call(self, operation: str, *, what: str, host: str, action: str, **parameters: object) -> dict[str, Any]:
@@ -95,8 +95,7 @@ class EcrApi:
             RegistryError: AWS refused the call, or could not be asked; ``error_codes`` has AWS's own code.
         """
         if self._refused is not None and self._clock.monotonic() < self._refused_until:
-            known = self._refused
-            raise type(known)(known.message, code=known.code, remedy=known.remedy) from known
+            raise to_error(self._refused, what=what, host=host, action=action) from self._refused
         try:
             with anyio.fail_after(DEADLINE_S):
                 answer = await anyio.to_thread.run_sync(
@@ -106,7 +105,7 @@ class EcrApi:
             error = to_error(exc, what=what, host=host, action=action)
             if isinstance(error, CredentialError):
                 wait_s = ABSENT_FOR_S if isinstance(error, CredentialUnavailableError) else REFUSED_FOR_S
-                self._refused, self._refused_until = error, self._clock.monotonic() + wait_s
+                self._refused, self._refused_until = exc, self._clock.monotonic() + wait_s
                 self._client = None  # the next one looks for an identity anew: somebody may have logged in
             raise error from exc
         self._refused = None

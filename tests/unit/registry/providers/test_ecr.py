@@ -33,6 +33,7 @@ from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.providers.catalog import choose_provider, known_providers
 from mirrord.registry.providers.ecr import EcrProvider, EcrPublicProvider
+from mirrord.registry.providers.ecr_api import EcrApi
 from mirrord.registry.providers.ecr_credentials import FLOOR_S, LIFE_S
 from mirrord.registry.providers.ecr_place import EcrPlace
 from mirrord.registry.providers.ecr_service import FAILED_FOR_S
@@ -250,6 +251,18 @@ async def test_missing_boto3_names_the_extra(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(CredentialUnavailableError, match=r'pip install "mirrord\[aws\]"'):
         await source_of(HOST, FakeClock()).credential(HOST)
+
+
+async def test_missing_boto3_is_told_of_what_is_tried_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered for a while is the cause, not whose call met it first."""
+    no_aws(monkeypatch)
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    monkeypatch.setitem(sys.modules, "boto3.session", None)
+    api = EcrApi(EcrPlace(), FakeClock())
+
+    for what in ("list the images of a", "create the repository b"):
+        with pytest.raises(CredentialUnavailableError, match=what):
+            await api.call("describe_images", what=what, host=HOST, action="ecr:DescribeImages")
 
 
 async def test_no_identity_lets_another_source_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
