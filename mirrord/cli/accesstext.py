@@ -14,6 +14,10 @@ from mirrord.planning.report import Problem
 from mirrord.sync.access import RegistryAccess, RepositoryAccess, Right
 
 _STYLES = {Right.YES: "green", Right.GRANTED: "green", Right.NO: "bold red", Right.UNKNOWN: "yellow"}
+_THIS_COMMAND = "`mirrord auth check`"
+_OWN_REMEDY = "check user name, password or token, whether it has ended, and what it may do there"
+"""In place of the advice to run the command that is running."""
+
 _SCHEMES = {"none": "asks for no credential", "basic": "Basic authentication", "bearer": "token authentication"}
 
 
@@ -118,6 +122,7 @@ def _warning(warning: str, indent: int = 2) -> Text:
 def _problem_lines(problem: Problem, indent: int = 2) -> list[Text]:
     space = " " * indent
     lines = [Text.assemble(space, (problem.code, "red"), f": {problem.message}")]
-    if problem.remedy:
-        lines.append(Text.assemble(space, ("remedy", "cyan"), f": {problem.remedy}"))
+    remedy = _OWN_REMEDY if _THIS_COMMAND in problem.remedy else problem.remedy
+    if remedy:
+        lines.append(Text.assemble(space, ("remedy", "cyan"), f": {remedy}"))
     return lines

@@ -94,6 +94,15 @@ def test_auth_check_tells_a_credential_that_is_not_accepted(profile: Profile, mo
         assert "wrong horse" not in f"{done}"
 
 
+def test_auth_check_does_not_advise_to_run_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "wrong")
+    with serving(BASIC) as (registry,):
+        done = check([{"source": f"{registry.host}/app", "targets": ["oci:./x"]}], robot(registry))
+
+    assert "remedy: check user name, password or token" in done.stdout
+    assert "mirrord auth check" not in done.stdout
+
+
 def test_auth_check_ends_with_3_if_no_registry_can_be_used() -> None:
     with serving(BASIC) as (registry,):
         done = check([{"source": f"{registry.host}/app", "targets": ["oci:./x"]}], robot(registry, "NOT_SET"))
