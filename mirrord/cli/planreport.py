@@ -185,7 +185,7 @@ def _sum_lines(report: PlanReport) -> list[Text]:
     if not report.changed_tags:
         rest = ", ".join(f"{count:,} {name}" for count, name in told if count) or "no images"
         failed = counts[Outcome.FAILED] or any(rule.problems for rule in rules)
-        return [Text.assemble(("no changes", "bold" if failed else "bold green"), f": {rest}")]
+        return [Text.assemble(("nothing planned", "bold") if failed else ("no changes", "bold green"), f": {rest}")]
     counted = ", ".join(f"{count:,} {name}" for count, name in told if count)
     return [
         Text.assemble((count_text(images, "image"), "bold"), f": {counted}"),

@@ -32,7 +32,8 @@ def needed_lines(traffic: TrafficReport, *, complete: bool) -> Iterable[Text]:
         least = "" if complete else "at least "
         count = count_text(needed, "pull")
         rest = left_text(quota) if quota is not None else "of which no limit is told"
-        told = f"{least}{count} needed, as many as this plan spent" if needed else f"{least}no pulls needed"
+        none = "no pulls needed" if complete else "how many pulls are needed could not be found out"
+        told = f"{least}{count} needed, as many as this plan spent" if needed else none
         yield Text(f"{host}: {told}; {rest}")
         if quota is not None and needed > quota.free:
             above = f" above the reserve of {quota.reserve:,}" if quota.reserve else ""

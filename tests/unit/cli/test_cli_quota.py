@@ -91,6 +91,18 @@ def test_plan_of_what_is_in_sync_needs_no_pulls(registries: tuple[FakeRegistry, 
     assert done.stdout.splitlines()[-1] == f"{registries[0].host}: no pulls needed; 4 of 10 left in 6 h, 1 reserved"
 
 
+def test_plan_that_may_spend_nothing_says_that_it_does_not_know(
+    registries: tuple[FakeRegistry, FakeRegistry], config: Path
+) -> None:
+    """What cannot be read is neither "no changes" nor "no pulls"."""
+    run(config, 7, "sync", "--once")
+    done = run(config, 7, "plan")
+
+    assert done.code == 1
+    assert "nothing planned: 1 in sync, 1 failed" in done.stdout
+    assert "how many pulls are needed could not be found out; 7 of 10 left in 6 h, 7 reserved" in done.stdout
+
+
 def test_registry_without_a_reserve_that_counts_nothing_is_not_spoken_of(
     registries: tuple[FakeRegistry, FakeRegistry], config: Path
 ) -> None:
