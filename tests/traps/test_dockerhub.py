@@ -591,6 +591,20 @@ async def test_page_of_the_hub_tells_a_hundred_tags(trap: str) -> None:
     assert (traits.page_size, traits.has_digests, traits.has_times) == (100, True, False)
 
 
+@trap("bulk-04-dockerhub-many-pages")
+async def test_repository_of_many_tags_is_told_to_its_end(trap: str) -> None:
+    """Giving up on the way would cost the pages that were read, and a look at each tag."""
+    tags = [f"v{number:03}" for number in range(520)]
+    async with scene() as net, net.client(anonymous=True) as client:
+        net.add(PATH, IMAGE, *tags)
+        net.api.page_entries = 2
+        told = await bulk(client)
+
+    assert told == dict.fromkeys(tags, IMAGE.digest)
+    assert net.hub.traffic.counts["api"] == 260
+    assert net.hub.traffic.counts["tags/list"] == 0
+
+
 @trap("bulk-05-dockerhub")
 async def test_hub_and_registry_each_get_their_own_token(trap: str) -> None:
     """The password goes to the two services that give tokens, and to nobody else."""

@@ -472,6 +472,9 @@ async def test_dead_and_doubled_rows_are_left_out(trap: str) -> None:
         {{"name":"back","manifest_digest":"{new}","start_ts":300,"end_ts":400}},
         {{"name":"back","manifest_digest":"{old}","start_ts":100}},
         {{"name":"gone","manifest_digest":"{old}","start_ts":100,"end_ts":200}},
+        {{"name":"gone-too","manifest_digest":"{old}","start_ts":"100","end_ts":"200"}},
+        {{"name":"in-words","manifest_digest":"{new}","start_ts":"200"}},
+        {{"name":"in-words","manifest_digest":"{old}","start_ts":"100","end_ts":99999999999.5}},
         {{"name":"unclear","manifest_digest":"{old}","start_ts":100}},
         {{"name":"unclear","manifest_digest":"{new}","start_ts":100}},
         {{"name":"no-digest","manifest_digest":null,"start_ts":"x"}},
@@ -486,6 +489,7 @@ async def test_dead_and_doubled_rows_are_left_out(trap: str) -> None:
     assert {entry.tag.name: entry.digest for entry in page.entries} == {
         "moved": new,
         "back": old,
+        "in-words": new,
         "unclear": None,
         "no-digest": None,
     }

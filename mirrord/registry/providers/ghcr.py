@@ -223,10 +223,10 @@ class GhcrService(RegistryService):
 
     async def _delete_version(self, path: str, digest: Digest, what: str) -> None:
         owner, name = _owner_and_package(path)
-        number: int | None = None
+        number: str | None = None
         async for page in self._versions(owner, name, what, MAX_PAGES):
-            numbers = [version.get("id") for version in page if version.get("name") == str(digest)]
-            number = next((found for found in numbers if isinstance(found, int)), None)
+            numbers = [str(version.get("id")) for version in page if version.get("name") == str(digest)]
+            number = next((found for found in numbers if found.isascii() and found.isdecimal()), None)
             if number is not None:
                 break
         if number is None:
