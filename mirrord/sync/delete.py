@@ -21,6 +21,9 @@ from mirrord.sync.uses import Uses, find_uses
 _CANNOT = frozenset({400, 405, 501})
 """How registries say that they do not delete by tag: distribution 2.8 with 400 DIGEST_INVALID, Harbor with 400."""
 
+_HELD = frozenset({400, 405, 409, 412})
+"""How registries say that an index still holds a manifest: Google with 400, zot with 405, others as a conflict."""
+
 _SHOWN = 10
 
 
@@ -97,8 +100,7 @@ async def delete(
         return Deleted(location=reference.location, tags=(alone,))
     cause = _cause(reference, writer)
     _check(deletion, cause=cause, with_tags=with_tags, with_attachments=with_attachments)
-    for attachment in uses.attachments:
-        await writer.delete(attachment)
+    await _delete_attachments(writer, uses.attachments)
     if alone is not None and not deletion.others and await _delete_tag(writer, alone):
         gone = (digest,) if await writer.head(digest) is None else ()
         return Deleted(
@@ -149,6 +151,23 @@ async def _delete_tag(writer: RepositoryWriter, tag: Tag) -> bool:
         raise
     await _see_gone(writer, tag)
     return True
+
+
+async def _delete_attachments(writer: RepositoryWriter, attachments: Sequence[Digest]) -> None:
+    """Delete what is attached to an image, the index that lists it last: it shows what is left where this breaks off.
+
+    Some registries keep a manifest while any index holds it, this one too. There the index goes before the others.
+    """
+    held = []
+    for attachment in attachments:
+        try:
+            await writer.delete(attachment)
+        except RegistryError as exc:
+            if attachment == attachments[-1] or not (exc.code == "DIGEST_IN_INDEX" or exc.status in _HELD):
+                raise
+            held.append(attachment)
+    for attachment in held:
+        await writer.delete(attachment)
 
 
 async def _delete_digest(writer: RepositoryWriter, digest: Digest, tags: Sequence[Tag]) -> None:
