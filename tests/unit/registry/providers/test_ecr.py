@@ -23,7 +23,6 @@ from mirrord.errors import (
     ProtocolViolationError,
     RateLimitedError,
     RegistryError,
-    UnauthorizedError,
     UnavailableError,
     UnsupportedError,
 )
