@@ -131,6 +131,11 @@ class RepositoryWriter(Protocol):
         return True
 
     @property
+    def deletes_digests(self) -> bool:
+        """Whether a manifest can be deleted by its digest; where not, tags alone are."""
+        return True
+
+    @property
     def listing(self) -> ListingTraits:
         """What a tag listing of this repository costs and tells: without digests where a look costs no more."""
         return ListingTraits()

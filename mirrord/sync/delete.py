@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirrord.errors import MirrordError, NotFoundError, PolicyRefusedError, RegistryError, UsageError
+from mirrord.errors import (
+    DeniedError,
+    MirrordError,
+    NotFoundError,
+    PolicyRefusedError,
+    RegistryError,
+    UnsupportedError,
+    UsageError,
+)
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Reference, Tag
 from mirrord.ports.registry import RepositoryWriter
@@ -57,6 +65,7 @@ async def look_up(context: Context, reference: Reference) -> Deletion:
     Raises:
         NotFoundError: there is no such tag or manifest, or the tag of ``repository:tag@digest`` is of another digest.
         UsageError: the reference names no image.
+        UnsupportedError: it names a digest, and the registry deletes tags alone.
         ListingIncompleteError: the tags could not be listed to their end.
     """
     writer = context.gateway.writer(reference.location)
@@ -84,7 +93,7 @@ async def delete(
     Raises:
         PolicyRefusedError: something else would go or break; the message says what. Nothing was deleted.
         NotFoundError: there is no such tag or manifest.
-        UnsupportedError: the registry deletes nothing.
+        UnsupportedError: the registry deletes nothing, or nothing by digest.
         RegistryError: the listing was incomplete, or the deletion failed.
     """
     writer = context.gateway.writer(reference.location)
@@ -119,6 +128,13 @@ async def _resolve(writer: RepositoryWriter, reference: Reference) -> Digest:
             remedy=f"write {reference}:TAG or {reference}@sha256:...; whole repositories are not deleted",
         )
     digest = await _ask(writer, reference.tag or reference.digest)
+    if reference.digest is not None and not writer.deletes_digests:
+        raise UnsupportedError(
+            f"{reference.location}@{reference.digest} is not deleted: {reference.location.host} deletes tags, and no "
+            "manifests by digest",
+            host=reference.location.host,
+            remedy="delete its tags by name",
+        )
     if reference.digest is not None and digest != reference.digest:
         raise NotFoundError(
             f"{reference.location}:{reference.tag} is not {reference.digest} but {digest}",
@@ -145,8 +161,10 @@ async def _delete_tag(writer: RepositoryWriter, tag: Tag) -> bool:
     """Delete a tag alone; False where the registry does not delete by tag."""
     try:
         await writer.delete(tag)
+    except DeniedError:  # locked, immutable or protected: the digest must not go in the tag's place
+        raise
     except RegistryError as exc:
-        if exc.status in _CANNOT and exc.code != "TAG_IMMUTABLE":
+        if exc.status in _CANNOT:
             return False
         raise
     await _see_gone(writer, tag)

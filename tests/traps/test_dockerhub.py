@@ -28,7 +28,7 @@ from mirrord.planning.report import Outcome
 from mirrord.planning.rule import RepositorySelector, Rule, Source
 from mirrord.planning.target import TargetTemplate
 from mirrord.registry.providers.dockerhub import LOGIN_REFUSED_FOR_S, TOKEN_LIFE_S
-from mirrord.sync.delete import delete
+from mirrord.sync.delete import delete, look_up
 from tests.contract.images import blob_of, stream
 from tests.fakes.clients import Client
 from tests.fakes.clock import START
@@ -387,13 +387,20 @@ async def test_tag_is_deleted_by_the_hub_api_and_no_other_goes_with_it(forms: se
 
 @trap("trap-40-dockerhub-digest")
 async def test_digest_is_not_deleted_and_it_is_said_why(trap: str) -> None:
-    """Neither the registry nor the Hub API deletes a manifest by its digest."""
+    """Neither the registry nor the Hub API deletes a manifest by its digest; no option is advised that would not do."""
+    reference = Reference.parse(f"{HOST}/{PATH}@{IMAGE.digest}")
     async with scene() as net, net.client() as client:
         net.add(PATH, IMAGE, "1.0")
-        with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest") as refused:
-            await delete(net.context(client), Reference.parse(f"{HOST}/{PATH}@{IMAGE.digest}"), with_tags=True)
+        for with_tags in (False, True):
+            with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest") as refused:
+                await delete(net.context(client), reference, with_tags=with_tags)
+            assert refused.value.remedy == "delete its tags by name"
+        with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest"):
+            await look_up(net.context(client), reference)
+        with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest"):
+            await client.writer(PATH).delete(IMAGE.digest)
 
-    assert refused.value.remedy.startswith("delete its tags by name")
+    assert net.hub.traffic.counts["tags/list"] == 0
     assert net.hub.store.tags(PATH) == {"1.0": IMAGE.digest}
     assert not [record for record in net.hub.traffic.records if record.method == "DELETE"]
 

@@ -55,7 +55,7 @@ class DockerHubProvider(Provider):
     """Docker Hub. Requests go to registry-1.docker.io, tokens come from auth.docker.io."""
 
     name = "dockerhub"
-    abilities = Abilities(referrers_api=None, metered=True)
+    abilities = Abilities(referrers_api=None, metered=True, deletes_digests=False)
     listing = ListingTraits(page_size=PAGE_SIZE, has_digests=True)
 
     def matches(self, host: str) -> bool:
@@ -155,7 +155,7 @@ class DockerHubService(RegistryService):
             raise UnsupportedError(
                 f"delete {name}@{ref}: Docker Hub deletes tags, and no manifests by digest",
                 host=self.api.host,
-                remedy="delete its tags by name; Docker Hub removes what no tag names any more",
+                remedy="delete its tags by name",
             )
         namespace, repository = _split(path, self.api.host)
         what = f"delete {name}:{ref} by the Hub API"

@@ -197,6 +197,7 @@ def test_error_tells_apart_what_is_missing(path: str, code: str, words: str) -> 
         (401, "GET", "mirrord auth check"),
         (429, "GET", "requests_per_second"),
         (412, "PUT", "immutability"),
+        (412, "DELETE", "or leave it there"),
     ],
 )
 def test_error_says_what_to_do(status: int, method: str, words: str) -> None:
