@@ -19,8 +19,11 @@ from mirrord.registry.providers.service import RegistryService
 from mirrord.registry.tags import MAX_NAMES
 
 REFUSED_FOR_S = 15 * 60.0
-PAGE_PATIENCE_S = 60.0
-"""How long a page may take, with all tries and pauses: tag by tag it goes on at once."""
+PAGE_PATIENCE_S = 90.0
+"""How long a page may take, with all tries and pauses: tag by tag it goes on at once.
+
+An API with a limit for each minute, as Docker Hub's, may make one wait that minute out, and clocks may differ.
+"""
 
 _MOST_REFUSALS = 4096
 
