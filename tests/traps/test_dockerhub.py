@@ -655,6 +655,10 @@ async def test_rows_of_the_hub_are_cleaned(trap: str) -> None:
         }
         net.api.more_rows = [
             {"name": "twice", "digest": str(IMAGE.digest), "tag_last_pushed": new},
+            {"name": "unclear", "digest": str(IMAGE.digest), "tag_last_pushed": new},
+            {"name": "unclear", "digest": str(Digest.of(b"old")), "tag_last_pushed": new},
+            {"name": "timeless", "digest": str(Digest.of(b"old")), "tag_last_pushed": None},
+            {"name": "timeless", "digest": str(IMAGE.digest), "tag_last_pushed": None},
             {"name": "no/tag", "digest": str(IMAGE.digest)},
             {"name": None},
         ]
@@ -662,6 +666,8 @@ async def test_rows_of_the_hub_are_cleaned(trap: str) -> None:
 
     assert {entry.tag.name: entry.digest for entry in entries} == {
         "1.0": IMAGE.digest,
+        "unclear": None,
+        "timeless": None,
         "empty": IMAGE.digest,
         "null": None,
         "odd": None,

@@ -149,6 +149,7 @@ class GhcrService(RegistryService):
             )
         what = f"list the repositories of {host}/{owner}"
         await self._key(what)
+        seen: set[str] = set()
         try:
             async for page in self._pages(owner, "packages?package_type=container&per_page=100", what, MAX_PAGES):
                 for package in items_of(page, what):
@@ -156,7 +157,8 @@ class GhcrService(RegistryService):
                         path = parse_repository_path(f"{owner}/{package.get('name')}")
                     except InvalidReferenceError:
                         continue
-                    if path.startswith(prefix):
+                    if path.startswith(prefix) and path not in seen:  # pages shift when a package is made meanwhile
+                        seen.add(path)
                         yield Repository(host, path)
         except (UnauthorizedError, DeniedError, NotFoundError) as exc:
             _explain(exc, _READ_REMEDY)

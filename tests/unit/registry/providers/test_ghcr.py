@@ -154,6 +154,15 @@ async def test_version_whose_number_comes_as_text_is_deleted() -> None:
     assert removals == [b"/orgs/acme/packages/container/one/versions/1000"]
 
 
+async def test_package_that_is_told_twice_is_one_repository() -> None:
+    """Pages are counted off: what is made meanwhile shifts the others."""
+    async with Internet() as internet:
+        registry = await internet.join(GHCR, NAMES_GHCR)
+        registry.fault(Respond(200, body=b'[{"name":"one"},{"name":"two"},{"name":"one"},null,7]'), kind="api")
+        async with internet.client("ghcr.io", credential=credential_of(registry)) as client:
+            assert await client.repositories("acme/") == ["acme/one", "acme/two"]
+
+
 async def test_packages_whose_names_are_no_repositories_are_left_out() -> None:
     """Nothing can be asked for under such a name."""
     async with Internet() as internet:
