@@ -20,10 +20,14 @@ class TagEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagPage:
-    """One page of a listing. ``skipped`` counts names that are no tags and were left out."""
+    """One page of a listing. ``skipped`` counts names that are no tags and were left out.
+
+    ``may_lack``: it was told by an API beside the plain listing, which may lack tags that exist.
+    """
 
     entries: tuple[TagEntry, ...]
     skipped: int = 0
+    may_lack: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

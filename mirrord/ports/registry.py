@@ -69,7 +69,7 @@ class RepositoryReader(Protocol):
 
         The digests are hints. A tag may lack, or come with a digest that is not the newest: what differs from what is
         known is asked for by `head` before anything is done. Where there is no such listing, or it fails, this is
-        `list_tags`, with its errors.
+        `list_tags`, with its errors; only pages that are not of `list_tags` are marked as such that may lack tags.
         """
         return self.list_tags()
 
@@ -128,6 +128,11 @@ class RepositoryWriter(Protocol):
     @property
     def keeps_untagged(self) -> bool:
         """Whether a manifest stays when its last tag is deleted; where not, it goes at once."""
+        return True
+
+    @property
+    def deletes_digests(self) -> bool:
+        """Whether a manifest can be deleted by its digest; where not, tags alone are."""
         return True
 
     @property

@@ -7,7 +7,7 @@ breaks off or answers nonsense is left alone for a while, and the tags are liste
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
@@ -19,8 +19,11 @@ from mirrord.registry.providers.service import RegistryService
 from mirrord.registry.tags import MAX_NAMES
 
 REFUSED_FOR_S = 15 * 60.0
-PAGE_PATIENCE_S = 60.0
-"""How long a page may take, with all tries and pauses: tag by tag it goes on at once."""
+PAGE_PATIENCE_S = 90.0
+"""How long a page may take, with all tries and pauses: tag by tag it goes on at once.
+
+An API with a limit for each minute, as Docker Hub's, may make one wait that minute out, and clocks may differ.
+"""
 
 _MOST_REFUSALS = 4096
 
@@ -67,7 +70,7 @@ class Bulk:
     patience_s: float = PAGE_PATIENCE_S
 
     async def tags(self) -> AsyncIterator[TagPage]:
-        """Yield the tags with digests, or, where the registry's API does not tell, without.
+        """Yield the tags with digests, or, where the registry's API does not tell, without: the plain listing.
 
         Raises:
             RegistryError: the plain listing failed too.
@@ -77,8 +80,9 @@ class Bulk:
             async for page in self.service.list_tags(self.path):
                 yield page
             return
-        for page in told.pages:
-            yield page
+        may_lack = not self.service.api.listing.is_whole
+        for page in told.pages or [TagPage(entries=())]:
+            yield replace(page, may_lack=may_lack)
 
     async def hints(self, most_pages: int) -> TagHints:
         """Return what the API tells on its first ``most_pages`` pages; nothing where it refuses."""

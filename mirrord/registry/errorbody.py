@@ -58,6 +58,7 @@ _LOCKED_REMEDY: Final = (
     "unlock it at the registry (`az acr repository update --write-enabled true --delete-enabled true`), "
     "or leave it as it is"
 )
+_KEPT_REMEDY = "exempt the tag from immutability at the registry, or leave it there"
 _IMMUTABLE_REMEDY: Final = "give the new content another tag, or exempt this tag from immutability at the registry"
 
 
@@ -206,11 +207,12 @@ def _client_error(answer: _Answer) -> RegistryError:  # noqa: PLR0911, C901 - on
             remedy="it will be uploaded again; if this stays so, the registry's garbage collection runs during pushes",
         )
     if _is_immutable_tag(answer):
+        deletes = answer.method == "DELETE"
         return answer.error(
             DeniedError,
             code="TAG_IMMUTABLE",
-            means="the tag is immutable and holds something else",
-            remedy=_IMMUTABLE_REMEDY,
+            means="the tag is immutable" if deletes else "the tag is immutable and holds something else",
+            remedy=_KEPT_REMEDY if deletes else _IMMUTABLE_REMEDY,
         )
     match answer.status:
         case 401:

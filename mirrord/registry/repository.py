@@ -120,6 +120,11 @@ class RegistryRepository(RepositoryReader, RepositoryWriter):
         """What the provider says."""
         return self._handle.provider.abilities.keeps_untagged
 
+    @property
+    def deletes_digests(self) -> bool:
+        """What the provider says."""
+        return self._handle.provider.abilities.deletes_digests
+
     async def ensure_exists(self) -> None:
         """See `mirrord.registry.providers.service.RegistryService.ensure_repository`."""
         await self._handle.service.ensure_repository(self._path)

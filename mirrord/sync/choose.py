@@ -142,7 +142,12 @@ async def _find_untold(context: Context, reader: RepositoryReader, told: TagInde
     """Return the tags of the plain listing: an API may lack a tag for good, which no rule would ever take then.
 
     It costs little where a page of it is large or the repository small; a long one is asked for in its turn.
+
+    Raises:
+        RegistryError: it failed, and the API told of no tag at all: that alone does not show that there is none.
     """
+    if not told.entries:
+        return (await context.listings.complete(reader)).entries
     few = reader.listing.pages(len(told.entries)) <= NAMES_PAGES
     if not few and not context.hints.is_listing_due(reader.location, context.clock):
         return {}

@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirrord.errors import MirrordError, NotFoundError, PolicyRefusedError, RegistryError, UsageError
+from mirrord.errors import (
+    DeniedError,
+    MirrordError,
+    NotFoundError,
+    PolicyRefusedError,
+    RegistryError,
+    UnsupportedError,
+    UsageError,
+)
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Reference, Tag
 from mirrord.ports.registry import RepositoryWriter
@@ -20,6 +28,9 @@ from mirrord.sync.uses import Uses, find_uses
 
 _CANNOT = frozenset({400, 405, 501})
 """How registries say that they do not delete by tag: distribution 2.8 with 400 DIGEST_INVALID, Harbor with 400."""
+
+_HELD = frozenset({400, 405, 409, 412})
+"""How registries say that an index still holds a manifest: Google with 400, zot with 405, others as a conflict."""
 
 _SHOWN = 10
 
@@ -54,6 +65,7 @@ async def look_up(context: Context, reference: Reference) -> Deletion:
     Raises:
         NotFoundError: there is no such tag or manifest, or the tag of ``repository:tag@digest`` is of another digest.
         UsageError: the reference names no image.
+        UnsupportedError: it names a digest, and the registry deletes tags alone.
         ListingIncompleteError: the tags could not be listed to their end.
     """
     writer = context.gateway.writer(reference.location)
@@ -81,7 +93,7 @@ async def delete(
     Raises:
         PolicyRefusedError: something else would go or break; the message says what. Nothing was deleted.
         NotFoundError: there is no such tag or manifest.
-        UnsupportedError: the registry deletes nothing.
+        UnsupportedError: the registry deletes nothing, or nothing by digest.
         RegistryError: the listing was incomplete, or the deletion failed.
     """
     writer = context.gateway.writer(reference.location)
@@ -97,8 +109,7 @@ async def delete(
         return Deleted(location=reference.location, tags=(alone,))
     cause = _cause(reference, writer)
     _check(deletion, cause=cause, with_tags=with_tags, with_attachments=with_attachments)
-    for attachment in uses.attachments:
-        await writer.delete(attachment)
+    await _delete_attachments(writer, uses.attachments)
     if alone is not None and not deletion.others and await _delete_tag(writer, alone):
         gone = (digest,) if await writer.head(digest) is None else ()
         return Deleted(
@@ -117,6 +128,13 @@ async def _resolve(writer: RepositoryWriter, reference: Reference) -> Digest:
             remedy=f"write {reference}:TAG or {reference}@sha256:...; whole repositories are not deleted",
         )
     digest = await _ask(writer, reference.tag or reference.digest)
+    if reference.digest is not None and not writer.deletes_digests:
+        raise UnsupportedError(
+            f"{reference.location}@{reference.digest} is not deleted: {reference.location.host} deletes tags, and no "
+            "manifests by digest",
+            host=reference.location.host,
+            remedy="delete its tags by name",
+        )
     if reference.digest is not None and digest != reference.digest:
         raise NotFoundError(
             f"{reference.location}:{reference.tag} is not {reference.digest} but {digest}",
@@ -143,12 +161,31 @@ async def _delete_tag(writer: RepositoryWriter, tag: Tag) -> bool:
     """Delete a tag alone; False where the registry does not delete by tag."""
     try:
         await writer.delete(tag)
+    except DeniedError:  # locked, immutable or protected: the digest must not go in the tag's place
+        raise
     except RegistryError as exc:
-        if exc.status in _CANNOT and exc.code != "TAG_IMMUTABLE":
+        if exc.status in _CANNOT:
             return False
         raise
     await _see_gone(writer, tag)
     return True
+
+
+async def _delete_attachments(writer: RepositoryWriter, attachments: Sequence[Digest]) -> None:
+    """Delete what is attached to an image, the index that lists it last: it shows what is left where this breaks off.
+
+    Some registries keep a manifest while any index holds it, this one too. There the index goes before the others.
+    """
+    held = []
+    for attachment in attachments:
+        try:
+            await writer.delete(attachment)
+        except RegistryError as exc:
+            if attachment == attachments[-1] or not (exc.code == "DIGEST_IN_INDEX" or exc.status in _HELD):
+                raise
+            held.append(attachment)
+    for attachment in held:
+        await writer.delete(attachment)
 
 
 async def _delete_digest(writer: RepositoryWriter, digest: Digest, tags: Sequence[Tag]) -> None:

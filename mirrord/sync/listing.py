@@ -66,7 +66,7 @@ class Listings:
         async with lock:
             if (known := self._complete.get(location)) is not None:
                 return known
-            index = await _index(reader.list_tags(), complete=True)
+            index = await _index(reader.list_tags())
             if self._lock(location, "complete") is lock:  # else it was forgotten while it was under way
                 self._complete[location] = index
             return index
@@ -99,19 +99,22 @@ class Listings:
                 return known
             if (told := self._told.get(location)) is not None:
                 return told
-            told = await _index(reader.bulk_tags(), complete=reader.listing.is_whole)
+            told = await _index(reader.bulk_tags())
             if self._lock(location, "told") is lock:  # else it was forgotten while it was under way
                 self._told[location] = told
+                if told.complete:
+                    self._complete[location] = told
             return told
 
     def _lock(self, location: Location, what: str) -> anyio.Lock:
         return self._locks.setdefault((location, what), anyio.Lock())
 
 
-async def _index(pages: AsyncIterator[TagPage], *, complete: bool) -> TagIndex:
+async def _index(pages: AsyncIterator[TagPage]) -> TagIndex:
     entries: dict[Tag, TagEntry] = {}
-    skipped = 0
+    skipped, complete = 0, True
     async for page in pages:
         entries |= {entry.tag: entry for entry in page.entries}
         skipped += page.skipped
+        complete = complete and not page.may_lack
     return TagIndex(entries=entries, skipped=skipped, complete=complete)

@@ -304,7 +304,7 @@ class MemoryRepository(RepositoryReader, RepositoryWriter):
             async for page in self.list_tags():
                 yield page
             return
-        yield TagPage(entries=told.entries)
+        yield TagPage(entries=told.entries, may_lack=not self.listing.is_whole)
 
     async def tag_hints(self, most_pages: int) -> TagHints:
         """Return what the host tells in bulk; nothing if it refuses."""

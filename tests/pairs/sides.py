@@ -40,6 +40,12 @@ class Side(Protocol):
     def writes(self) -> list[str]:
         """Return the requests that changed something, or tried to, since `forget`."""
 
+    def repositories(self) -> set[str]:
+        """Return what repositories there are, empty ones too."""
+
+    def pulls(self) -> int:
+        """Return how many pulls were counted against a quota so far; 0 where nothing is counted."""
+
     def forget(self) -> None:
         """Count requests from here."""
 
@@ -93,6 +99,12 @@ class Emulated(Side):
         return [
             f"{r.method} {r.target.decode()}" for r in records if r.method in WRITES and r.kind not in {"token", "api"}
         ]
+
+    def repositories(self) -> set[str]:
+        return {*self.registry.store.repositories(), *self.registry.switches.created}
+
+    def pulls(self) -> int:
+        return self.registry.switches.pulled if self.registry.profile.rate.pulls is not None else 0
 
     def forget(self) -> None:
         self.registry.traffic.clear()
@@ -149,6 +161,12 @@ class Real(Side):
 
     def writes(self) -> list[str]:
         return [f"{r.method} {r.path}" for r in self.front.requests() if r.method in WRITES]
+
+    def repositories(self) -> set[str]:
+        return set(json.loads(self.backend.send("GET", "/v2/_catalog").body)["repositories"])
+
+    def pulls(self) -> int:
+        return 0
 
     def forget(self) -> None:
         self.front.forget_requests()

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from mirrord.app import Network, open_app
+from mirrord.app import App, Network, open_app
 from mirrord.oci.reference import Repository
-from mirrord.planning.report import Outcome, RuleReport
+from mirrord.planning.estimate import Estimate
+from mirrord.planning.report import BlobTally, Outcome, RuleReport
 from mirrord.planning.rule import Rule, Source
 from mirrord.planning.target import TargetTemplate
 from mirrord.ports.events import NullSink
 from mirrord.ports.settings import EnvSecret, RegistrySettings, Secret, TlsSettings
+from mirrord.sync.estimating import Forecast, forecast
 from mirrord.sync.run import Run
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import Names, Profile
@@ -95,8 +97,9 @@ def pairs() -> Iterator[object]:
             yield pytest.param(source, target, id=f"{source}-to-{target}", marks=marks)
 
 
-async def sync(bench: Bench, rule: Rule, *sides: Side) -> RuleReport:
-    """Run mirrord once, as a process of its own would."""
+@asynccontextmanager
+async def process(bench: Bench, *sides: Side) -> AsyncIterator[App]:
+    """Open what a process of mirrord works with."""
 
     async def read_secret(secret: Secret) -> str:
         assert isinstance(secret, EnvSecret)
@@ -109,9 +112,47 @@ async def sync(bench: Bench, rule: Rule, *sides: Side) -> RuleReport:
         events=NullSink(),
         network=Network(transport=bench.internet.transport, resolver=bench.internet.resolve),
     ) as app:
+        yield app
+
+
+async def sync(bench: Bench, rule: Rule, *sides: Side) -> RuleReport:
+    """Run mirrord once, as a process of its own would."""
+    async with process(bench, *sides) as app:
         run = Run(app.context, [rule])
         await run.carry_out(app.executor())
         return run.rules[0].report()
+
+
+async def plan(bench: Bench, rule: Rule, *sides: Side) -> Forecast:
+    """Say what a run would do, as a process of its own would."""
+    async with process(bench, *sides) as app:
+        run = Run(app.context, [rule])
+        found = await forecast(app.context, run)
+        assert said(run.rules[0].report()) == []
+        return found
+
+
+def foretold(planned: Forecast) -> set[tuple[str, str]]:
+    """Return the tags that a plan would write, with what they would serve."""
+    return {(str(tag.target_tag), str(change.wanted)) for change in planned.changes for tag in change.tags}
+
+
+def carried_out(report: RuleReport) -> set[tuple[str, str]]:
+    """Return the tags that a run wrote, with what they serve."""
+    copied = [result for result in report.results if result.outcome is Outcome.COPIED]
+    return {(str(target), str(result.served)) for result in copied for _, target in result.tags}
+
+
+def tally(estimate: Estimate, source_kind: str, target_kind: str) -> BlobTally:
+    """Return the blobs of an estimate as a run counts them."""
+    if source_kind == target_kind == "ecr":  # mounts are an account's choice there, and off in this one
+        return BlobTally(existed=estimate.existing, uploaded=estimate.mount)
+    return BlobTally(existed=estimate.existing, mounted=estimate.mount, uploaded=estimate.upload)
+
+
+def moved(report: RuleReport) -> BlobTally:
+    """Return the blobs of all images of a run."""
+    return sum((result.blobs for result in report.results), BlobTally())
 
 
 def said(report: RuleReport) -> list[str]:
@@ -123,7 +164,10 @@ def said(report: RuleReport) -> list[str]:
 async def test_pair_mirrors_everything_and_then_writes_nothing(
     source_kind: str, target_kind: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """A multi-arch image, a single-arch one, a Helm chart, and a signed image with an SBOM."""
+    """A multi-arch image, a single-arch one, a Helm chart, and a signed image with an SBOM.
+
+    What a plan says before is what the run does, and the plan itself changes nothing.
+    """
     shelf = make_shelf()
     async with Internet() as internet:
         bench = Bench(internet, monkeypatch, request)
@@ -137,12 +181,26 @@ async def test_pair_mirrors_everything_and_then_writes_nothing(
                 targets=(TargetTemplate.parse(f"{target.host}/{target_path}"),),
             )
 
+            there = source.repositories(), target.repositories()
+            source.forget()
+            pulls = [source.pulls()]
+            planned = await plan(bench, rule, source, target)
+            written_by_plan = [*source.writes(), *target.writes()]
+            assert (source.repositories(), target.repositories()) == there
+            pulls.append(source.pulls())
             first = await sync(bench, rule, source, target)
+            pulls.append(source.pulls())
             lacking = target.lacks(target_path, shelf)
             target.forget()
             second = await sync(bench, rule, source, target)
             written = target.writes()
+            nothing = await plan(bench, rule, source, target)
 
+    assert written_by_plan == []
+    assert foretold(planned) == carried_out(first)
+    assert tally(planned.total, source_kind, target_kind) == moved(first)
+    assert pulls[2] - pulls[1] == pulls[1] - pulls[0], "a plan spends what it says that the run will need"
+    assert (nothing.changes, nothing.warnings) == ((), ())
     assert said(first) == []
     assert first.count(Outcome.COPIED) == 4
     assert lacking == []

@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 
 from mirrord.errors import DeniedError, RateLimitedError
-from mirrord.oci.reference import Tag
+from mirrord.oci.reference import Reference, Tag
 from mirrord.planning.report import Outcome
 from mirrord.ports.credentials import Credential
 from mirrord.registry.providers.acr import AcrProvider
 from mirrord.registry.providers.base import Abilities, Limits
+from mirrord.sync.delete import delete
 from tests.contract.images import blob_of, stream
 from tests.fakes.clients import Client, credential_of
 from tests.fakes.faults import Respond
@@ -320,3 +321,17 @@ async def test_locked_tag_is_not_deleted_and_the_reason_told(trap: str) -> None:
 
     assert "--delete-enabled true" in caught.value.remedy
     assert registry.store.tags(PATH) == {"1.0": IMAGE.digest}
+
+
+@pytest.mark.parametrize("trap", [pytest.param("", id="trap-40-acr-locked-run")])
+async def test_image_does_not_go_in_the_place_of_its_locked_tag(trap: str) -> None:
+    """405 says elsewhere that tags cannot be deleted; the digest is deleted then, if nothing else names it."""
+    async with Internet() as internet:
+        registry = await internet.join(replace(ACR, deletes=replace(ACR.deletes, tag=LOCKED)), NAMES_ACR)
+        put(registry, PATH, IMAGE, "1.0")
+        async with process(internet, settings={HOST: logged_in(registry, HOST)}) as app:
+            with pytest.raises(DeniedError, match="locked"):
+                await delete(app.context, Reference.parse(f"{HOST}/{PATH}:1.0"))
+
+    assert registry.store.tags(PATH) == {"1.0": IMAGE.digest}
+    assert registry.traffic.counts["manifest DELETE"] == 1

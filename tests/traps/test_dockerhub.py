@@ -28,7 +28,7 @@ from mirrord.planning.report import Outcome
 from mirrord.planning.rule import RepositorySelector, Rule, Source
 from mirrord.planning.target import TargetTemplate
 from mirrord.registry.providers.dockerhub import LOGIN_REFUSED_FOR_S, TOKEN_LIFE_S
-from mirrord.sync.delete import delete
+from mirrord.sync.delete import delete, look_up
 from tests.contract.images import blob_of, stream
 from tests.fakes.clients import Client
 from tests.fakes.clock import START
@@ -387,13 +387,20 @@ async def test_tag_is_deleted_by_the_hub_api_and_no_other_goes_with_it(forms: se
 
 @trap("trap-40-dockerhub-digest")
 async def test_digest_is_not_deleted_and_it_is_said_why(trap: str) -> None:
-    """Neither the registry nor the Hub API deletes a manifest by its digest."""
+    """Neither the registry nor the Hub API deletes a manifest by its digest; no option is advised that would not do."""
+    reference = Reference.parse(f"{HOST}/{PATH}@{IMAGE.digest}")
     async with scene() as net, net.client() as client:
         net.add(PATH, IMAGE, "1.0")
-        with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest") as refused:
-            await delete(net.context(client), Reference.parse(f"{HOST}/{PATH}@{IMAGE.digest}"), with_tags=True)
+        for with_tags in (False, True):
+            with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest") as refused:
+                await delete(net.context(client), reference, with_tags=with_tags)
+            assert refused.value.remedy == "delete its tags by name"
+        with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest"):
+            await look_up(net.context(client), reference)
+        with pytest.raises(UnsupportedError, match="deletes tags, and no manifests by digest"):
+            await client.writer(PATH).delete(IMAGE.digest)
 
-    assert refused.value.remedy.startswith("delete its tags by name")
+    assert net.hub.traffic.counts["tags/list"] == 0
     assert net.hub.store.tags(PATH) == {"1.0": IMAGE.digest}
     assert not [record for record in net.hub.traffic.records if record.method == "DELETE"]
 
@@ -591,6 +598,20 @@ async def test_page_of_the_hub_tells_a_hundred_tags(trap: str) -> None:
     assert (traits.page_size, traits.has_digests, traits.has_times) == (100, True, False)
 
 
+@trap("bulk-04-dockerhub-many-pages")
+async def test_repository_of_many_tags_is_told_to_its_end(trap: str) -> None:
+    """Giving up on the way would cost the pages that were read, and a look at each tag."""
+    tags = [f"v{number:03}" for number in range(520)]
+    async with scene() as net, net.client(anonymous=True) as client:
+        net.add(PATH, IMAGE, *tags)
+        net.api.page_entries = 2
+        told = await bulk(client)
+
+    assert told == dict.fromkeys(tags, IMAGE.digest)
+    assert net.hub.traffic.counts["api"] == 260
+    assert net.hub.traffic.counts["tags/list"] == 0
+
+
 @trap("bulk-05-dockerhub")
 async def test_hub_and_registry_each_get_their_own_token(trap: str) -> None:
     """The password goes to the two services that give tokens, and to nobody else."""
@@ -634,6 +655,10 @@ async def test_rows_of_the_hub_are_cleaned(trap: str) -> None:
         }
         net.api.more_rows = [
             {"name": "twice", "digest": str(IMAGE.digest), "tag_last_pushed": new},
+            {"name": "unclear", "digest": str(IMAGE.digest), "tag_last_pushed": new},
+            {"name": "unclear", "digest": str(Digest.of(b"old")), "tag_last_pushed": new},
+            {"name": "timeless", "digest": str(Digest.of(b"old")), "tag_last_pushed": None},
+            {"name": "timeless", "digest": str(IMAGE.digest), "tag_last_pushed": None},
             {"name": "no/tag", "digest": str(IMAGE.digest)},
             {"name": None},
         ]
@@ -641,6 +666,8 @@ async def test_rows_of_the_hub_are_cleaned(trap: str) -> None:
 
     assert {entry.tag.name: entry.digest for entry in entries} == {
         "1.0": IMAGE.digest,
+        "unclear": None,
+        "timeless": None,
         "empty": IMAGE.digest,
         "null": None,
         "odd": None,

@@ -695,6 +695,22 @@ async def test_last_tag_is_kept_where_more_would_go_with_it(monkeypatch: pytest.
 
 
 @trap(40)
+async def test_attachments_go_although_the_index_of_the_fallback_tag_holds_them(
+    monkeypatch: pytest.MonkeyPatch, trap: str
+) -> None:
+    """ECR keeps a manifest as long as an index has it, and mirrord itself keeps such an index there."""
+    async with opened(monkeypatch) as (registry, _, client):
+        image = make_image("app")
+        await put_image(client, image, "1.0")
+        await put_image(client, make_artifact("signature", subject=image.descriptor))
+        assert set(registry.store.tags(PATH)) == {"1.0", str(fallback_tag(image.digest))}
+        deleted = await delete_at(client, "1.0", with_attachments=True)
+
+    assert registry.store.manifests(PATH) == {}
+    assert (deleted.tags, len(deleted.manifests)) == ((Tag("1.0"),), 3)
+
+
+@trap(40)
 async def test_image_goes_by_digest_and_twice_is_no_error(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     async with opened(monkeypatch) as (registry, control, client):
         image = add(registry, PATH, make_image("app"), "1.0")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from mirrord.planning.report import Outcome
+from mirrord.cli.verdict import run_exit_code
+from mirrord.planning.report import EXIT_STARTUP, Outcome
 from mirrord.ports.settings import RegistrySettings
 from tests.fakes.faults import Around
 from tests.fakes.images import make_artifact, make_image, make_index
@@ -158,3 +163,28 @@ async def test_token_that_ends_during_an_upload_is_replaced_and_the_blob_read_ag
     assert problems(reports) == []
     assert scene.ecr.store.tags("team/app") == {"1.0": image.digest}
     assert scene.control.calls("GetAuthorizationToken") == 2
+
+
+async def test_helper_of_docker_does_where_boto3_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A helper knows AWS by itself; digests in bulk, which AWS alone tells, are done without."""
+    async with open_scene(monkeypatch) as scene:
+        image = add(scene.ecr, "team/app", make_image("app"), "1.0")
+        user, _, password = scene.control.issue().partition(":")
+        helper = tmp_path / "docker-credential-test-ecr"
+        helper.write_text(f"#!/bin/sh\necho '{json.dumps({'Username': user, 'Secret': password})}'\n", "utf-8")
+        helper.chmod(0o755)
+        (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {HOST: "test-ecr"}}), "utf-8")
+        environment = {"DOCKER_CONFIG": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        monkeypatch.setitem(sys.modules, "boto3", None)
+        monkeypatch.setitem(sys.modules, "boto3.session", None)
+        there = await scene.sync([rule(f"{HOST}/team/app", f"{PLAIN_HOST}/app")], environment=environment)
+        without = await scene.sync([rule(f"{HOST}/team/app", f"{PLAIN_HOST}/app")])
+
+    assert problems(there) == []
+    assert scene.plain.store.tags("app") == {"1.0": image.digest}
+    assert scene.control.log == []
+    assert [found.code for report in without for found in report.problems] == ["CREDENTIAL_UNAVAILABLE"]
+    assert 'pip install "mirrord[aws]"' in problems(without)[0]
+    assert run_exit_code(without) == EXIT_STARTUP

@@ -472,6 +472,9 @@ async def test_dead_and_doubled_rows_are_left_out(trap: str) -> None:
         {{"name":"back","manifest_digest":"{new}","start_ts":300,"end_ts":400}},
         {{"name":"back","manifest_digest":"{old}","start_ts":100}},
         {{"name":"gone","manifest_digest":"{old}","start_ts":100,"end_ts":200}},
+        {{"name":"gone-too","manifest_digest":"{old}","start_ts":"100","end_ts":"200"}},
+        {{"name":"in-words","manifest_digest":"{new}","start_ts":"200"}},
+        {{"name":"in-words","manifest_digest":"{old}","start_ts":"100","end_ts":99999999999.5}},
         {{"name":"unclear","manifest_digest":"{old}","start_ts":100}},
         {{"name":"unclear","manifest_digest":"{new}","start_ts":100}},
         {{"name":"no-digest","manifest_digest":null,"start_ts":"x"}},
@@ -486,6 +489,7 @@ async def test_dead_and_doubled_rows_are_left_out(trap: str) -> None:
     assert {entry.tag.name: entry.digest for entry in page.entries} == {
         "moved": new,
         "back": old,
+        "in-words": new,
         "unclear": None,
         "no-digest": None,
     }
@@ -563,3 +567,16 @@ async def test_image_with_its_signature_is_mirrored_to_a_repository_that_quay_ma
     assert quay.store.manifest(PATH, signature.digest) is not None
     assert second.count(Outcome.IN_SYNC) == 2
     assert quay.traffic.counts["manifest PUT"] == puts
+
+
+async def test_repository_whose_digests_are_not_told_is_listed_once_a_run() -> None:
+    """A robot is refused by the API; the plain listing in its place tells all, and is not made a second time."""
+    async with Internet() as internet:
+        plain, quay = await join_plain(internet), await join(internet)
+        add(quay, PATH, IMAGE, "1.0", "1.1", "latest")
+        async with process(internet, quay) as app:
+            done = await mirror(app, f"{HOST}/{PATH}", f"{PLAIN}/app")
+
+    assert (done.problems, len(plain.store.tags("app"))) == ([], 3)
+    assert quay.traffic.counts["api"] == 1
+    assert quay.traffic.counts["tags/list"] == 1

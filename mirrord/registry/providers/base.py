@@ -26,9 +26,9 @@ class Abilities:
     ``chunked_only`` registries take no upload in one request; ``repositories`` says whether repositories can be listed
     by any means; ``metered`` whether every manifest that is fetched counts against a quota of pulls;
     ``tells_digest`` whether the answer to the HEAD of a tag names its digest: where not, the manifest is fetched at
-    once; ``keeps_untagged`` whether a manifest stays when its last tag is deleted;
-    ``whole_only`` registries take no upload in chunks; at those with ``push_makes`` a missing repository is made by
-    mirrord, or by the mere token for a push, before the first upload.
+    once; ``keeps_untagged`` whether a manifest stays when its last tag is deleted, ``deletes_digests`` whether it can
+    be deleted by its digest; ``whole_only`` registries take no upload in chunks; at those with ``push_makes`` a missing
+    repository is made by mirrord, or by the mere token for a push, before the first upload.
     """
 
     mount: bool = True
@@ -38,6 +38,7 @@ class Abilities:
     metered: bool = False
     tells_digest: bool = True
     keeps_untagged: bool = True
+    deletes_digests: bool = True
     whole_only: bool = False
     push_makes: bool = False
 

@@ -55,7 +55,7 @@ class DockerHubProvider(Provider):
     """Docker Hub. Requests go to registry-1.docker.io, tokens come from auth.docker.io."""
 
     name = "dockerhub"
-    abilities = Abilities(referrers_api=None, metered=True)
+    abilities = Abilities(referrers_api=None, metered=True, deletes_digests=False)
     listing = ListingTraits(page_size=PAGE_SIZE, has_digests=True)
 
     def matches(self, host: str) -> bool:
@@ -102,21 +102,23 @@ class DockerHubService(RegistryService):
 
         ``created`` stays open: the Hub tells when a tag was pushed, not when its image was made. Tags that are
         "inactive" were merely not pulled for a while, and are tags like any other. Of several rows of one name the
-        last that was pushed counts.
+        last that was pushed counts; where that cannot be told apart, the digest is unknown.
 
         Raises:
             UnsupportedError: Docker Hub has no repository of such a path.
         """
         namespace, name = _split(path, self.api.host)
         what = f"list the tags of {self.api.host}/{path} by the Hub API"
-        pushed: dict[Tag, str] = {}
+        known: dict[Tag, tuple[str, Digest | None]] = {}
         async for page in self._pages(namespace, f"{name}/tags", what):
             rows = entries_of(page, "results", what)
             found = [(entry, str(row.get("tag_last_pushed") or "")) for row in rows if (entry := read_row(row))]
             fresh: dict[Tag, TagEntry] = {}
-            for entry, time in found:
-                if time >= pushed.get(entry.tag, ""):
-                    pushed[entry.tag], fresh[entry.tag] = time, entry
+            for entry, pushed in found:
+                before, digest = known.get(entry.tag, ("", entry.digest))
+                if pushed >= before:
+                    told = entry if pushed > before or entry.digest == digest else TagEntry(tag=entry.tag)
+                    known[entry.tag], fresh[entry.tag] = (pushed, told.digest), told
             yield TagPage(entries=tuple(fresh.values()), skipped=len(rows) - len(found))
 
     async def repositories(self, prefix: str) -> AsyncIterator[Repository]:
@@ -155,7 +157,7 @@ class DockerHubService(RegistryService):
             raise UnsupportedError(
                 f"delete {name}@{ref}: Docker Hub deletes tags, and no manifests by digest",
                 host=self.api.host,
-                remedy="delete its tags by name; Docker Hub removes what no tag names any more",
+                remedy="delete its tags by name",
             )
         namespace, repository = _split(path, self.api.host)
         what = f"delete {name}:{ref} by the Hub API"

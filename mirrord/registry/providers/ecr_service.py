@@ -90,7 +90,21 @@ class EcrService(RegistryService):
             yield TagPage(entries=tuple(entries), skipped=skipped)
 
     async def repositories(self, prefix: str) -> AsyncIterator[Repository]:
-        """Yield the repositories from DescribeRepositories: ECR answers the catalog with 405."""
+        """Yield the repositories from DescribeRepositories: ECR answers the catalog with 405.
+
+        Raises:
+            CredentialError: there is no boto3, or no identity at AWS that can be used.
+            RegistryError: AWS refused the call, or could not be asked.
+        """
+        try:
+            async for repository in self._repositories(prefix):
+                yield repository
+        except UnauthorizedError as exc:
+            if isinstance(exc.__cause__, CredentialError):
+                raise exc.__cause__ from None
+            raise
+
+    async def _repositories(self, prefix: str) -> AsyncIterator[Repository]:
         seen: set[str] = set()
         what = f"list the repositories of {self.api.host}"
         pages = self._pages("describe_repositories", "repositories", what=what, action="ecr:DescribeRepositories")

@@ -149,6 +149,7 @@ class GhcrService(RegistryService):
             )
         what = f"list the repositories of {host}/{owner}"
         await self._key(what)
+        seen: set[str] = set()
         try:
             async for page in self._pages(owner, "packages?package_type=container&per_page=100", what, MAX_PAGES):
                 for package in items_of(page, what):
@@ -156,7 +157,8 @@ class GhcrService(RegistryService):
                         path = parse_repository_path(f"{owner}/{package.get('name')}")
                     except InvalidReferenceError:
                         continue
-                    if path.startswith(prefix):
+                    if path.startswith(prefix) and path not in seen:  # pages shift when a package is made meanwhile
+                        seen.add(path)
                         yield Repository(host, path)
         except (UnauthorizedError, DeniedError, NotFoundError) as exc:
             _explain(exc, _READ_REMEDY)
@@ -223,10 +225,10 @@ class GhcrService(RegistryService):
 
     async def _delete_version(self, path: str, digest: Digest, what: str) -> None:
         owner, name = _owner_and_package(path)
-        number: int | None = None
+        number: str | None = None
         async for page in self._versions(owner, name, what, MAX_PAGES):
-            numbers = [version.get("id") for version in page if version.get("name") == str(digest)]
-            number = next((found for found in numbers if isinstance(found, int)), None)
+            numbers = [str(version.get("id")) for version in page if version.get("name") == str(digest)]
+            number = next((found for found in numbers if found.isascii() and found.isdecimal()), None)
             if number is not None:
                 break
         if number is None:

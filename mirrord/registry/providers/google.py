@@ -23,7 +23,7 @@ from mirrord.errors import (
     UnsupportedError,
 )
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Repository, Tag
+from mirrord.oci.reference import Repository, Tag, parse_repository_path
 from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.registry.manifests import delete_manifest, head_manifest
@@ -122,13 +122,18 @@ class GoogleService(RegistryService):
             raise self._explained(path, exc) from exc
 
     async def repositories(self, prefix: str) -> AsyncIterator[Repository]:
-        """Yield the repositories below a project, or below a repository of Artifact Registry.
+        """Yield the repositories below a project, or at and below a path in it.
+
+        A prefix without a slash at its end is a place too: ``project`` or ``project/repository``. Only what is below a
+        repository of Artifact Registry can be told by the beginning of its name.
 
         Raises:
             UnsupportedError: ``prefix`` names no project, or the credential cannot list what is in it.
         """
-        start, slash, _ = prefix.rpartition("/")
-        if not slash:
+        start, _, rest = prefix.rpartition("/")
+        if rest and Place.of(self.api.host, start) is None:
+            start = parse_repository_path(prefix)
+        if not start:
             raise UnsupportedError(
                 f"the repositories of {self.api.host} can be listed by project only",
                 host=self.api.host,

@@ -40,6 +40,8 @@ AT_ONCE: Final = 8
 API: Final = "https://artifactregistry.googleapis.com"
 
 _PAGE_SIZE = 1000
+_KEYS = frozenset({"child", "manifest", "tags"})
+"""A tag list has one of them at least; else it is something else, and no proof that a path is empty."""
 _OAUTH_USERS = frozenset({OAUTH_USER, "_token", "_dcgcloud_token"})
 
 
@@ -171,6 +173,8 @@ class Walk:
         async for page in json_pages(self._api.http, target, what, following, access=scopes.pull(path)):
             if not isinstance(page, dict):
                 raise ProtocolViolationError(f"{what}: the answer is no object", code="LISTING_INVALID")
+            if not page.keys() & _KEYS:
+                raise ProtocolViolationError(f"{what}: the answer is no tag list", code="LISTING_INVALID")
             holds_images = holds_images or bool(page.get("tags")) or bool(page.get("manifest"))
             children = page.get("child")
             for name in children if isinstance(children, list) else ():

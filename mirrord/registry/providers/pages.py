@@ -10,7 +10,9 @@ from mirrord.registry.call import Answer, Call
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.scopes import NO_SCOPE, Scopes
 
-MAX_PAGES = 200
+MAX_PAGES = 1000
+"""Most APIs give 100 entries at a time: that makes as many tags as a plain listing may have."""
+
 MAX_BODY = 16 * 1024 * 1024
 
 

@@ -6,8 +6,10 @@ endpoints/api/repository.py and endpoints/api/tag.py; Red Hat Quay's API guide.
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Final
 from urllib.parse import quote
 
@@ -38,6 +40,7 @@ OAUTH_USER: Final = "$oauthtoken"
 """The user name whose password is an OAuth token: what the API takes, unlike robots and users."""
 
 _MOST_MISSING: Final = 4096
+_SECONDS: Final = re.compile(r"[0-9]{1,15}")
 _REMEDY: Final = f'log in as "{OAUTH_USER}" with an OAuth token of the scope repo:read'
 
 
@@ -80,15 +83,15 @@ class _Rows:
 
     def add(self, row: Mapping[str, object]) -> None:
         """Add a row; one of a tag that was deleted, moved or has expired says nothing."""
-        end, start = row.get("end_ts"), row.get("start_ts")
-        if isinstance(end, int | float) and end <= self.now_s:
+        end, start = _moment(row.get("end_ts")), _moment(row.get("start_ts"))
+        if end is not None and end <= self.now_s:
             return
         try:
             tag = Tag.parse(str(row.get("name")))
         except InvalidReferenceError:
             self.skipped += 1
             return
-        began, digest = start if isinstance(start, int) else 0, _digest(row.get("manifest_digest"))
+        began, digest = start or 0, _digest(row.get("manifest_digest"))
         known = self.newest.get(tag)
         if known is not None and (began < known[0] or (began, digest) == known):
             return
@@ -235,6 +238,12 @@ def _by_token(first: str) -> Callable[[Answer, object], str | None]:
         return f"{first}&next_page={quote(token, safe='')}" if isinstance(token, str) and token else None
 
     return following
+
+
+def _moment(seconds: object) -> int | None:
+    """Return a moment in seconds since 1970, also where it comes as text; None where it is not told."""
+    text = str(int(seconds)) if isinstance(seconds, float) and isfinite(seconds) else str(seconds)
+    return int(text) if _SECONDS.fullmatch(text) else None
 
 
 def _digest(text: object) -> Digest | None:

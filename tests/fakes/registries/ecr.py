@@ -113,7 +113,7 @@ class EcrControl(EmulatedApi):
             return _answered({"authorizationData": self._token_entry(f"{auth.user}:{auth.password}")})
         match operation:
             case "GetAuthorizationToken":
-                return _answered({"authorizationData": [self._token_entry(self._issue())]})
+                return _answered({"authorizationData": [self._token_entry(self.issue())]})
             case "DescribeRepositories":
                 return self._page("repositories", self._describe_repositories(), parameters)
             case "DescribeImages":
@@ -128,7 +128,7 @@ class EcrControl(EmulatedApi):
             case _:
                 return _error(400, "UnknownOperationException", operation)
 
-    def _issue(self) -> str:
+    def issue(self) -> str:
         """Return user and password; the password has a colon of its own."""
         tokens = self.registry.tokens
         tokens.count += 1

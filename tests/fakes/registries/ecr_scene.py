@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -39,13 +39,22 @@ class Scene:
     control: EcrControl
 
     async def sync(
-        self, rules: Sequence[Rule], *, settings: RegistrySettings | None = None, dry: bool = False
+        self,
+        rules: Sequence[Rule],
+        *,
+        settings: RegistrySettings | None = None,
+        dry: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> list[RuleReport]:
         """Run mirrord once, as a process of its own would; with ``dry`` plan only."""
         by_host = {settings.host: settings} if settings is not None else {}
         network = Network(transport=self.internet.transport, resolver=self.internet.resolve)
         async with open_app(
-            settings=by_host, read_secret=_no_secret, environment={}, events=NullSink(), network=network
+            settings=by_host,
+            read_secret=_no_secret,
+            environment=environment or {},
+            events=NullSink(),
+            network=network,
         ) as app:
             run = Run(app.context, list(rules))
             await (run.look() if dry else run.carry_out(app.executor()))

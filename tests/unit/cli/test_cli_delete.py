@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mirrord.oci.digest import Digest
-from mirrord.planning.attachment import cosign_tags
+from mirrord.planning.attachment import cosign_tags, fallback_tag
 from tests.fakes.commands import Finished, put, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import child, index_of, make_artifact, make_image, make_index
@@ -186,6 +186,18 @@ def test_delete_spares_attachments_that_have_names_of_their_own(v3: FakeRegistry
 
     assert done.code == 4
     assert "has tags of its own (sbom-1.0)" in done.stderr
+
+
+def test_delete_takes_attachments_along_where_an_index_would_keep_them() -> None:
+    held = Refusal(status=405, code="DENIED", message="an index holds it")
+    with serving(replace(DISTRIBUTION_V2, deletes=replace(DISTRIBUTION_V2.deletes, referenced=held))) as (registry,):
+        put(registry.store, "app", IMAGE, "1.0")
+        put(registry.store, "app", index_of([(ATTACHED, child(ATTACHED))]), str(fallback_tag(IMAGE.digest)))
+
+        done = delete(registry, "app:1.0", "--yes", "--with-attachments")
+
+        assert (done.code, done.stderr) == (0, "")
+        assert registry.store.manifests("app") == {}
 
 
 def test_delete_finds_attachments_by_the_fallback_tag(v2: FakeRegistry) -> None:

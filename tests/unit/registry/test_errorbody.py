@@ -202,6 +202,7 @@ def test_error_of_an_upload_that_never_began_speaks_of_no_session() -> None:
         (401, "GET", "mirrord auth check"),
         (429, "GET", "requests_per_second"),
         (412, "PUT", "immutability"),
+        (412, "DELETE", "or leave it there"),
     ],
 )
 def test_error_says_what_to_do(status: int, method: str, words: str) -> None:

@@ -38,6 +38,7 @@ from tests.unit.sync.scene import (
     many_repositories,
     one_image,
     only,
+    reports,
     results,
     stands,
     warnings,
@@ -507,6 +508,37 @@ async def test_refused_listing_costs_one_look_a_tag_and_nothing_else(
     assert exits(run) == 0
     assert asked(scene, SOURCE) == asked(scene, A) == sorted(TAGS)
     assert warnings(run) == []
+
+
+@keeps("02")
+async def test_empty_answer_of_an_api_does_not_hide_that_the_listing_failed(scene: Scene, bulk: str) -> None:
+    scene.memory.freeze(SOURCE).clear()
+    scene.memory.fail("list_tags", DeniedError("no right to list"), times=None)
+
+    run = await scene.sync(make_rule("rule", A))
+
+    assert [problem.code for report in reports(run) for problem in report.problems] == ["DENIED"]
+    assert exits(run) == 1
+    assert warnings(run) == []
+
+
+async def test_many_small_repositories_cost_two_requests_each_at_the_source_and_one_at_the_target() -> None:
+    """One that tells digests, and a plain listing that lacks no tag: looks at each tag would be more."""
+    scene = Scene()
+    for host in (SOURCE.host, A.host):
+        scene.memory.tell_in_bulk(host)
+    for number in range(50):
+        image = make_image(f"app {number}")
+        scene.memory.add(Repository(SOURCE.host, f"team/app-{number}"), image, "1.0", "1.1", "latest")
+    rule = many_repositories("rule", "team/*", f"{A.host}/mirror/{{repository}}")
+    await scene.sync(rule)
+
+    run = await scene.sync(rule)
+
+    assert (len(stands(run)), set(stands(run).values())) == (150, {IN_SYNC})
+    assert scene.memory.count("bulk_tags") == 100
+    assert scene.memory.count("list_tags") == 50
+    assert scene.memory.count("head") < 30, "tags in their turn"
 
 
 @keeps("03")

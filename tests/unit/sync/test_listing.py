@@ -3,7 +3,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from mirrord.errors import ListingIncompleteError, NotFoundError
+from mirrord.errors import DeniedError, ListingIncompleteError, NotFoundError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Tag
 from mirrord.planning.listing import TagEntry, TagPage
@@ -159,6 +159,18 @@ async def test_listing_without_digests_is_complete_and_asked_once(scene: Scene) 
     assert told.complete
     assert await listings.complete(reader) is told
     assert scene.memory.count("bulk_tags") == 0
+
+
+async def test_plain_listing_in_place_of_a_refused_one_is_complete_and_not_asked_for_again(scene: Scene) -> None:
+    scene.memory.tell_in_bulk(SOURCE.host)
+    scene.memory.fail("bulk_tags", DeniedError("no"), times=None)
+    listings, reader = Listings(), scene.memory.reader(SOURCE)
+
+    told = await listings.told(reader)
+
+    assert told.complete
+    assert await listings.complete(reader) is told
+    assert scene.memory.count("list_tags") == 1
 
 
 async def test_complete_listing_without_digests_does_not_stand_in_where_an_api_tells_them(scene: Scene) -> None:

@@ -23,7 +23,6 @@ from mirrord.errors import (
     ProtocolViolationError,
     RateLimitedError,
     RegistryError,
-    UnauthorizedError,
     UnavailableError,
     UnsupportedError,
 )
@@ -265,6 +264,17 @@ async def test_missing_boto3_is_told_of_what_is_tried_each_time(monkeypatch: pyt
             await api.call("describe_images", what=what, host=HOST, action="ecr:DescribeImages")
 
 
+async def test_missing_boto3_is_said_where_repositories_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an error of credentials, like everywhere else: the exit code is 3."""
+    async with opened(monkeypatch) as (_, control, client):
+        monkeypatch.setitem(sys.modules, "boto3", None)
+        monkeypatch.setitem(sys.modules, "boto3.session", None)
+        with pytest.raises(CredentialUnavailableError, match=r'pip install "mirrord\[aws\]"'):
+            await client.repositories()
+
+    assert control.log == []
+
+
 async def test_no_identity_lets_another_source_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     no_aws(monkeypatch)
 
@@ -318,8 +328,8 @@ async def test_profile_whose_login_has_ended_is_an_error_with_a_remedy(
     ("status", "code", "error", "said"),
     [
         pytest.param(400, "AccessDeniedException", DeniedError, "allow ecr:DescribeRepositories", id="denied"),
-        pytest.param(400, "ExpiredTokenException", UnauthorizedError, "log in anew", id="expired"),
-        pytest.param(403, "UnrecognizedClientException", UnauthorizedError, "does not accept", id="unknown key"),
+        pytest.param(400, "ExpiredTokenException", CredentialError, "log in anew", id="expired"),
+        pytest.param(403, "UnrecognizedClientException", CredentialError, "does not accept", id="unknown key"),
         pytest.param(400, "InvalidParameterException", RegistryError, "REQUEST_REFUSED", id="other"),
         pytest.param(400, "RepositoryNotFoundException", NotFoundError, "NOT_FOUND", id="missing"),
     ],

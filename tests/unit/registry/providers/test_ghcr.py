@@ -12,6 +12,7 @@ from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.providers.catalog import choose_provider, known_providers
 from mirrord.registry.providers.ghcr import Base, GhcrProvider, api_base
 from tests.fakes.clients import credential_of
+from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import Names
@@ -137,6 +138,29 @@ async def test_digest_that_github_does_not_know_counts_as_deleted() -> None:
                 await client.writer("one").delete(IMAGE.digest)
 
     assert registry.store.tags("acme/one") == {"1.0": IMAGE.digest}
+
+
+async def test_version_whose_number_comes_as_text_is_deleted() -> None:
+    versions = f'[{{"id": "1000", "name": "{IMAGE.digest}"}}, {{"id": null, "name": "{IMAGE.digest}"}}]'
+    async with Internet() as internet:
+        registry = await internet.join(GHCR, NAMES_GHCR)
+        add(registry, "acme/one", IMAGE, "1.0")
+        add(registry, "acme/one", make_image("other"), "2.0")
+        registry.fault(Respond(200, body=versions.encode()), kind="api")
+        async with internet.client("ghcr.io", credential=credential_of(registry)) as client:
+            await client.writer("acme/one").delete(IMAGE.digest)
+
+    removals = [record.target for record in registry.traffic.of("api") if record.method == "DELETE"]
+    assert removals == [b"/orgs/acme/packages/container/one/versions/1000"]
+
+
+async def test_package_that_is_told_twice_is_one_repository() -> None:
+    """Pages are counted off: what is made meanwhile shifts the others."""
+    async with Internet() as internet:
+        registry = await internet.join(GHCR, NAMES_GHCR)
+        registry.fault(Respond(200, body=b'[{"name":"one"},{"name":"two"},{"name":"one"},null,7]'), kind="api")
+        async with internet.client("ghcr.io", credential=credential_of(registry)) as client:
+            assert await client.repositories("acme/") == ["acme/one", "acme/two"]
 
 
 async def test_packages_whose_names_are_no_repositories_are_left_out() -> None:

@@ -425,7 +425,10 @@ async def test_key_as_a_password_needs_no_identity(user: str) -> None:
         (f"{PLACE}/team/", [PATH, f"{PATH}/plugin"]),
         (f"{PLACE}/b", [f"{PLACE}/base"]),
         ("acme-prod/", [f"{PLACE}/base", PATH, f"{PATH}/plugin"]),
-        ("acme-prod/o", []),
+        ("acme-prod", [f"{PLACE}/base", PATH, f"{PATH}/plugin"]),
+        (PLACE, [f"{PLACE}/base", PATH, f"{PATH}/plugin"]),
+        (f"{PLACE}/team", [PATH, f"{PATH}/plugin"]),
+        (PATH, [PATH, f"{PATH}/plugin"]),
     ],
 )
 @pytest.mark.parametrize("tells_projects", [True, False])
@@ -442,7 +445,7 @@ async def test_repositories_are_found_below_a_prefix(prefix: str, expected: list
 
     assert sorted(found) == sorted(expected)
     pages = [record.target.decode() for record in scene.google.traffic.of("api")]
-    assert len(pages) == (3 if prefix.startswith("acme-prod/") and prefix.count("/") == 1 and not tells_projects else 0)
+    assert len(pages) == (3 if prefix.rstrip("/") == "acme-prod" and not tells_projects else 0)
 
 
 @pytest.mark.parametrize("user", ["oauth2accesstoken", "_json_key"])
@@ -459,6 +462,30 @@ async def test_project_that_nobody_tells_about_is_said_to_be_so(user: str) -> No
     assert f"{HOST}/acme-prod/REPOSITORY/*" in caught.value.remedy
     sent = {record.header("Authorization") for record in scene.google.traffic.of("api")}
     assert sent == ({f"Bearer {profile.auth.password}"} if user == "oauth2accesstoken" else {None})
+
+
+async def test_repository_is_listed_where_nobody_tells_about_its_project() -> None:
+    """`mirrord repositories HOST/PROJECT/REPOSITORY` names a place without a slash behind it."""
+    async with open_scene() as scene:
+        api_of(scene.google).tells_projects = False
+        put(scene.google, PATH, IMAGE, "1.0")
+        async with scene.internet.client(HOST, credential=credential_of(scene.google)) as client:
+            found = await client.repositories(PLACE)
+            with pytest.raises(DeniedError, match="it may not exist"):
+                await client.repositories("acme-prod/missing")
+
+    assert found == [PATH]
+    assert scene.google.traffic.counts["api"] == 0
+
+
+@pytest.mark.parametrize("body", [b'{"error":{"code":500}}', b'{"errors":[]}', b"{}"])
+async def test_answer_that_is_no_tag_list_is_not_taken_for_an_empty_place(body: bytes) -> None:
+    async with open_scene() as scene:
+        put(scene.google, PATH, IMAGE, "1.0")
+        scene.google.fault(Respond(200, body=body), kind="tags/list", repository=f"{PLACE}/team", times=None)
+        async with scene.internet.client(HOST, credential=credential_of(scene.google)) as client:
+            with pytest.raises(RegistryError, match="no tag list"):
+                await client.repositories(f"{PLACE}/")
 
 
 async def test_whole_registry_is_not_listed() -> None:
