@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+from mirrord.ports.clock import Clock
+from mirrord.ports.credentials import Credential
 from mirrord.registry.scopes import Scopes
+
+REFUSED_FOR_S: Final = 15 * 60.0
+"""What an API refused is not sent there again for so long: too many tries lock accounts."""
 
 
 class RequestAuthorizer(Protocol):
@@ -38,14 +43,48 @@ class RequestAuthorizer(Protocol):
         """Take note of a challenge; say whether it can be met."""
         ...
 
+    async def refused(self) -> str:
+        """Return what was not accepted, in words that go on after "the API at x"; "" where nothing was sent."""
+        return ""
+
+    def may_insist(self) -> bool:
+        """Say whether what was refused may be sent once more as it is: a refusal may have been a mistake."""
+        return False
+
+    def heard(self, sent: str, status: int) -> None:  # noqa: ARG002 - of use to some
+        """Take note of how a request with the header value ``sent`` was answered."""
+        return
+
 
 class ApiAuthorizer(RequestAuthorizer):
-    """Authorises requests to an API beside the distribution API by what the provider says, and by nothing else."""
+    """Authorises requests to an API beside the distribution API by what the provider says, and by nothing else.
 
-    def __init__(self, authorization: Callable[[], Awaitable[str | None]]) -> None:
-        """Ask ``authorization`` before each request."""
+    What was refused is not sent again for a while, so that a wrong password costs few requests: the API is asked
+    anonymously then, which some things need no more than.
+    """
+
+    def __init__(
+        self,
+        authorization: Callable[[], Awaitable[str | None]],
+        *,
+        clock: Clock,
+        credential: Callable[[], Awaitable[Credential | None]],
+        drop: Callable[[str], None] = lambda _refused: None,
+    ) -> None:
+        """Ask ``authorization`` before each request.
+
+        Args:
+            authorization: returns the header's value.
+            clock: time.
+            credential: returns the registry's credential, for messages.
+            drop: is told a value that was refused, so that the next one may be another.
+        """
         self._authorization = authorization
+        self._clock = clock
+        self._credential = credential
+        self._drop = drop
         self._refused = ""
+        self._refused_until = 0.0
 
     @property
     def scheme(self) -> str:
@@ -60,11 +99,23 @@ class ApiAuthorizer(RequestAuthorizer):
     async def header(self, scopes: Scopes) -> str | None:  # noqa: ARG002 - an API knows no scopes
         """Return what the provider says; the same again after it was refused is of no use, and none is sent."""
         value = await self._authorization()
-        return None if value == self._refused else value
+        return None if value == self._refused and self._clock.monotonic() < self._refused_until else value
 
     async def forget(self, scopes: Scopes, refused: str) -> None:  # noqa: ARG002 - an API knows no scopes
-        """Do not send ``refused`` again."""
-        self._refused = refused
+        """Do not send ``refused`` again for a while; nothing changes where nothing was sent."""
+        if refused and (refused != self._refused or self._clock.monotonic() >= self._refused_until):
+            self._refused, self._refused_until = refused, self._clock.monotonic() + REFUSED_FOR_S
+            self._drop(refused)
+
+    async def refused(self) -> str:
+        """Say whose credential is not accepted, or is none for this API."""
+        credential = await self._credential()
+        if credential is None:
+            return ""
+        whose = f'user "{credential.username}" ({credential.origin or "as configured"})'
+        if await self._authorization() is None:
+            return f"takes another kind of credential than that of {whose}"
+        return f"does not accept the credential of {whose}"
 
     def learn(self, header_values: Sequence[str]) -> bool:  # noqa: ARG002 - the provider knows beforehand
         """Learn nothing: how an API is asked is known beforehand."""

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 
@@ -32,11 +32,16 @@ LONGEST_WAIT_S: Final = 15 * 60.0
 ASK_EVERY_S: Final = 60.0
 """How often it is asked again, by HEAD, whether there is more."""
 
+QUOTA_TRIES: Final = 3
+"""How often a pull is tried that the registry refuses although it said that there are some left."""
+
 NARROW_SHARE: Final = 0.1
 """With less than this share of the quota left, pulls go one after the other, each with the answer of the one before."""
 
 PLENTY: Final = 1_000
 """With fewer pulls left, images take turns: what is left is to make some of them whole, and not all of them begun."""
+
+T = TypeVar("T")
 
 _MOST_REMEMBERED: Final = 10_000
 _NOT_FOUND: Final = 404
@@ -168,6 +173,39 @@ class Metering:
         account.told_at, account.told_tick = now, self.tick()
         if retry_after_s is not None:
             account.refill_at = now + retry_after_s
+
+    async def fetch(self, attempt: Callable[[], Awaitable[T]], look: Callable[[], Awaitable[object]]) -> T:
+        """Make an attempt at a pull when the quota allows it; a refused one waits for its turn anew.
+
+        Args:
+            attempt: fetches the manifest.
+            look: looks it up by HEAD, with all tries; the answer comes to `hear`.
+
+        Raises:
+            QuotaExhaustedError: none may be spent now, nor soon.
+            RegistryError: what ``attempt`` or ``look`` raised.
+        """
+
+        async def ask() -> None:
+            try:
+                await look()
+            except QuotaExhaustedError as exc:
+                await self.exhausted(exc.retry_after_s)
+            except RegistryError as exc:
+                exc.retryable = False  # it had its tries: retries must not multiply
+                raise
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self.pull(ask):
+                    return await attempt()
+            except QuotaExhaustedError as exc:
+                if exc.status is None or tries >= QUOTA_TRIES:
+                    exc.retryable = False
+                    raise
+                await self.exhausted(exc.retry_after_s)
 
     @asynccontextmanager
     async def pull(self, ask: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:

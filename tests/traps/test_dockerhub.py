@@ -111,7 +111,7 @@ async def test_repository_that_no_token_covers_costs_the_mount_alone(trap: str) 
 
     assert not mounted
     assert net.hub.store.blob(PATH, Digest.of(raw)) == raw
-    assert [record.status for record in net.hub.traffic.of("token")] == [401, 200]
+    assert [record.status for record in net.hub.traffic.of("token")] == [401, 200, 200]
 
 
 @trap("trap-08-dockerhub-sync")
@@ -720,6 +720,7 @@ async def test_token_of_the_hub_that_is_refused_is_renewed_once() -> None:
         net.api.revoke_all()
         told = await bulk(client)
         net.api.revoke_all()
+        client.clock.advance(60)
         await client.writer(PATH).delete(Tag("2.0"))
 
     assert told == {"1.0": IMAGE.digest, "2.0": IMAGE.digest}

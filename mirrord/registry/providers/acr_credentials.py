@@ -26,7 +26,7 @@ from mirrord.registry.http import RegistryHttp
 from mirrord.registry.providers.pages import read_json
 from mirrord.registry.providers.renewing import Issued, RenewingCredentials
 from mirrord.registry.providers.service import Api
-from mirrord.registry.tokens import read_claims
+from mirrord.registry.tokenanswer import read_claims
 
 TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - the user that says "I am a token"
 AUDIENCE: Final = "https://containerregistry.azure.net"

@@ -40,6 +40,7 @@ AT_ONCE: Final = 8
 API: Final = "https://artifactregistry.googleapis.com"
 
 _PAGE_SIZE = 1000
+_RIGHT: Final = "allow artifactregistry.repositories.list to the credential (roles/artifactregistry.reader)"
 _OAUTH_USERS = frozenset({OAUTH_USER, "_token", "_dcgcloud_token"})
 
 
@@ -122,7 +123,7 @@ class Walk:
             token = page.get("nextPageToken") if isinstance(page, dict) else None
             return f"{place}&pageToken={percent(str(token), safe='')}" if token else None
 
-        http = self._rest = self._rest or self._api.open(API, self._authorization)
+        http = self._rest = self._rest or self._api.open(API, self._authorization, wants=_RIGHT)
         async for page in json_pages(http, place, what, following):
             if page == {}:
                 continue  # none at all
