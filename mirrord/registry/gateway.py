@@ -197,7 +197,7 @@ class HttpGateway:
     ) -> Metering:
         async def identity() -> str:
             found = await credential()
-            return found.key if found is not None else ""
+            return found.username or found.key if found is not None else ""
 
         return Metering(
             host=host,

@@ -130,7 +130,7 @@ class Metering:
         Args:
             host: the registry's name.
             reserve: pulls that are never spent.
-            identity: returns who asks; each has a quota of its own.
+            identity: returns who asks, by a name that stays when secrets change; each has a quota of its own.
             clock: time.
             events: is told of every pull, and of what is left.
         """
@@ -221,8 +221,10 @@ class Metering:
         await self._admit(account, ask)
         try:
             yield
-        except RegistryError as exc:
-            if exc.status is None and account.remaining:  # no answer: it may have counted all the same
+        except (RegistryError, anyio.get_cancelled_exc_class()) as exc:
+            if (
+                getattr(exc, "status", None) is None and account.remaining
+            ):  # no answer: it may have counted all the same
                 account.remaining -= 1
             raise
         finally:
@@ -269,7 +271,9 @@ class Metering:
             account.waiting_since = now if account.waiting_since is None else account.waiting_since
             if now < account.waiting_since + LONGEST_WAIT_S:
                 every_s = min(ASK_EVERY_S, max(1.0, (account.window_s or math.inf) / 10))
-                await self._clock.sleep(min(moment - now, every_s) if moment > now else every_s)
+                wait_s = min(moment - now, every_s) if moment > now else account.told_at + every_s - now
+                if wait_s > 0:
+                    await self._clock.sleep(wait_s)
                 await self._ask(account, ask, known_tick)
                 return
         else:
