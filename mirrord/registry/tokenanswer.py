@@ -30,7 +30,7 @@ class TokenAnswer:
     """What a token service answered: its status and its body, capped."""
 
     status: int
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 class TokenFetcher(Protocol):

@@ -9,7 +9,7 @@ Sources: Azure/acr, docs/AAD-OAuth.md; Microsoft identity platform, "OAuth 2.0 c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote as percent
@@ -54,7 +54,7 @@ _LARGEST_TOKEN = 64 * 1024
 class _Access:
     """An access token of Entra ID, and whose it is."""
 
-    token: str
+    token: str = field(repr=False)
     origin: str
 
 
