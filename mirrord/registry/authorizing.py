@@ -12,6 +12,12 @@ from mirrord.registry.scopes import Scopes
 REFUSED_FOR_S: Final = 15 * 60.0
 """What an API refused is not sent there again for so long: too many tries lock accounts."""
 
+MOST_REFUSALS: Final = 4
+"""Refusals without a success between them, after which what was accepted once counts as refused."""
+
+DROP_EVERY_S: Final = 15.0
+"""What was refused is asked for anew once in so many seconds: where a right lacks, another token is no better."""
+
 
 class RequestAuthorizer(Protocol):
     """Makes the Authorization header, and learns from refusals."""
@@ -45,6 +51,10 @@ class RequestAuthorizer(Protocol):
 
     async def refused(self) -> str:
         """Return what was not accepted, in words that go on after "the API at x"; "" where nothing was sent."""
+        return ""
+
+    async def whose(self) -> str:
+        """Return whose credential is sent, for the errors of an API; "" where the errors say it, or nobody's is."""
         return ""
 
     def may_insist(self) -> bool:
@@ -85,6 +95,9 @@ class ApiAuthorizer(RequestAuthorizer):
         self._drop = drop
         self._refused = ""
         self._refused_until = 0.0
+        self._accepted = ""
+        self._refusals = 0
+        self._drop_again_at = 0.0
 
     @property
     def scheme(self) -> str:
@@ -102,20 +115,38 @@ class ApiAuthorizer(RequestAuthorizer):
         return None if value == self._refused and self._clock.monotonic() < self._refused_until else value
 
     async def forget(self, scopes: Scopes, refused: str) -> None:  # noqa: ARG002 - an API knows no scopes
-        """Do not send ``refused`` again for a while; nothing changes where nothing was sent."""
-        if refused and (refused != self._refused or self._clock.monotonic() >= self._refused_until):
-            self._refused, self._refused_until = refused, self._clock.monotonic() + REFUSED_FOR_S
+        """Do not send ``refused`` again for a while, unless it was accepted elsewhere: then a right lacks here.
+
+        Nothing changes where nothing was sent.
+        """
+        if not refused:
+            return
+        now = self._clock.monotonic()
+        self._refusals += 1
+        if refused != self._accepted or self._refusals >= MOST_REFUSALS:
+            self._refused, self._refused_until = refused, now + REFUSED_FOR_S
+        if now >= self._drop_again_at:
+            self._drop_again_at = now + DROP_EVERY_S
             self._drop(refused)
+
+    def heard(self, sent: str, status: int) -> None:
+        """Take note of what was accepted."""
+        if status != 401:  # noqa: PLR2004 - Unauthorized
+            self._accepted, self._refusals = sent, 0
 
     async def refused(self) -> str:
         """Say whose credential is not accepted, or is none for this API."""
-        credential = await self._credential()
-        if credential is None:
+        whose = await self.whose()
+        if not whose:
             return ""
-        whose = f'user "{credential.username}" ({credential.origin or "as configured"})'
         if await self._authorization() is None:
             return f"takes another kind of credential than that of {whose}"
         return f"does not accept the credential of {whose}"
+
+    async def whose(self) -> str:
+        """Name the user, and where its credential was found."""
+        credential = await self._credential()
+        return f'user "{credential.username}" ({credential.origin or "as configured"})' if credential else ""
 
     def learn(self, header_values: Sequence[str]) -> bool:  # noqa: ARG002 - the provider knows beforehand
         """Learn nothing: how an API is asked is known beforehand."""

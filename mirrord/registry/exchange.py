@@ -186,6 +186,8 @@ class Exchange:
             self._note_pause(error)  # a quota of pulls leaves everything else free
         elif isinstance(error, UnauthorizedError | DeniedError):
             error.remedy = self._missing() or error.remedy
+            if "authorization" in response.request.headers and (whose := await self._authorizer.whose()):
+                error.message += f"; asked as {whose}"
         raise error
 
     def _note_pause(self, error: RateLimitedError) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mirrord.errors import DeniedError, UnauthorizedError
 from mirrord.ports.credentials import Credential
-from mirrord.registry.authorizing import ApiAuthorizer
+from mirrord.registry.authorizing import MOST_REFUSALS, ApiAuthorizer
 from mirrord.registry.providers.pages import get_json
 from tests.fakes.clients import open_client
 from tests.fakes.clock import FakeClock
@@ -77,8 +77,31 @@ async def test_anonymous_refusal_does_not_make_a_refused_value_usable_again() ->
     assert await authorizer.header(()) is None
     await authorizer.forget((), "wrong")
     assert dropped == ["wrong"], "many that were refused at once drop it once"
+    assert await authorizer.header(()) is None
     clock.advance(15 * 60)
     assert await authorizer.header(()) == "wrong"
+
+
+async def test_value_that_was_accepted_elsewhere_is_not_given_up_for_one_right_that_lacks() -> None:
+    authorizer = authorizer_of(Values("token"))
+
+    authorizer.heard("token", 200)
+    for _ in range(MOST_REFUSALS - 1):
+        await authorizer.forget((), "token")
+    assert await authorizer.header(()) == "token"
+    authorizer.heard("token", 403)
+    await authorizer.forget((), "token")
+    assert await authorizer.header(()) == "token"
+
+
+async def test_value_that_is_accepted_no_longer_is_given_up_after_a_few_refusals() -> None:
+    authorizer = authorizer_of(Values("token"))
+
+    authorizer.heard("token", 200)
+    for _ in range(MOST_REFUSALS):
+        await authorizer.forget((), "token")
+
+    assert await authorizer.header(()) is None
 
 
 async def ask(routes: Routes, values: Values, credential: Credential | None = USER, times: int = 1) -> object:
@@ -157,7 +180,9 @@ async def test_refusal_of_an_anonymous_client_says_for_which_registry_a_credenti
 
 
 async def test_right_that_lacks_at_an_api_is_named() -> None:
-    assert (await refusal(403, Values("Bearer known"))).endswith("be an administrator")
+    text = await refusal(403, Values("Bearer known"))
+
+    assert 'api.test answered 403 Forbidden; asked as user "robot" (registries entry); be an administrator' in text
 
 
 async def test_api_is_not_greeted() -> None:
