@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import threading
+import time
+
+THREADS_MAY_TAKE_S = 0.5
+"""For threads to end after the command has: those of SDKs cannot be cancelled, and ask a network that stands still."""
 
 
 def main() -> None:
@@ -17,7 +23,23 @@ def main() -> None:
 
     code = run(sys.argv[1:])
     gc.freeze()
+    _leave_threads_behind(code)
     sys.exit(code)
+
+
+def _leave_threads_behind(code: int) -> None:
+    """End the process with ``code`` now where a thread goes on: Python itself would wait for it, for minutes."""
+    until = time.monotonic() + THREADS_MAY_TAKE_S
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                for stream in (sys.stdout, sys.stderr):
+                    try:
+                        stream.flush()
+                    except (OSError, ValueError):
+                        continue  # nobody reads any more
+                os._exit(code)
 
 
 if __name__ == "__main__":

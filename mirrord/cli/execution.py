@@ -31,6 +31,7 @@ def execute(
     output: RunOutput,
     progress: bool,
     color: Colour,
+    notes: bool = False,
 ) -> int:
     """Carry out rules once; return the exit code.
 
@@ -40,6 +41,7 @@ def execute(
         output: how the report is written.
         progress: whether to show progress.
         color: when to use colours.
+        notes: whether to tell on stderr what mirrord coped with.
 
     Raises:
         StartupError: a secret or certificate cannot be used; nothing was attempted.
@@ -49,7 +51,7 @@ def execute(
     from mirrord.cli.stream import ImageStream
 
     out = Output(colour=color)
-    shown = make_progress(wanted=progress, colour=color, environment=os.environ)
+    shown = make_progress(wanted=progress, colour=color, environment=os.environ, notes=notes)
     stream = ImageStream(out, shown) if output is RunOutput.NDJSON else None
     report, code = run_rules(rules, settings, progress=shown, events=stream or shown)
     _write(report, code, output, out)

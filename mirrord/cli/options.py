@@ -48,4 +48,4 @@ OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="How 
 RunOutputOption = Annotated[RunOutput, typer.Option("--output", "-o", help="How the result is written.")]
 ColourOption = Annotated[Colour, typer.Option("--color", help="When colours are used.")]
 NoProgressOption = Annotated[bool, typer.Option("--no-progress", help="Show nothing on stderr while it goes on.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more, tracebacks included.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Tell more: notes, and tracebacks.")]

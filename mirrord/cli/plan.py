@@ -45,7 +45,7 @@ def plan(
     """Show what sync would do, and why; changes nothing."""
     from mirrord.cli.verdict import plan_exit_code
 
-    report = make_plan(config, rule, progress=not no_progress, color=color)
+    report = make_plan(config, rule, progress=not no_progress, color=color, notes=verbose)
     code = plan_exit_code(report.rules, report.changed_tags, detailed=detailed_exitcode)
     write_plan(report, code, RunOutput(output.value), everything=all_images or verbose, out=Output(colour=color))
     return code
@@ -63,13 +63,15 @@ def dry_run(
     """Show the plan of `sync --once`, and return the exit code that its failures and refusals would have."""
     from mirrord.cli.verdict import run_exit_code
 
-    report = make_plan(config_path, names, progress=progress, color=color)
+    report = make_plan(config_path, names, progress=progress, color=color, notes=everything)
     code = run_exit_code(report.rules, changes=report.changed_tags)
     write_plan(report, code, output, everything=everything, out=Output(colour=color))
     return code
 
 
-def make_plan(config_path: str | None, names: Sequence[str] | None, *, progress: bool, color: Colour) -> PlanReport:
+def make_plan(
+    config_path: str | None, names: Sequence[str] | None, *, progress: bool, color: Colour, notes: bool = False
+) -> PlanReport:
     """Look at sources and targets, and return what would be done."""
     from mirrord.cli.planreport import PlanReport
     from mirrord.cli.preflight import check_registries
@@ -80,7 +82,7 @@ def make_plan(config_path: str | None, names: Sequence[str] | None, *, progress:
 
     config = load(config_path)
     rules: list[Rule] = select_rules(config.rules, names)
-    display = make_progress(wanted=progress, colour=color, environment=os.environ)
+    display = make_progress(wanted=progress, colour=color, environment=os.environ, notes=notes)
 
     async def body(app: App) -> PlanReport:
         await check_registries(app, rules, ConfiguredSecrets(os.environ))

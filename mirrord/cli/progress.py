@@ -52,9 +52,18 @@ class Progress(EventSink, Protocol):
 
 
 def make_progress(
-    *, wanted: bool, colour: Colour, environment: Mapping[str, str], stream: IO[str] | None = None
+    *,
+    wanted: bool,
+    colour: Colour,
+    environment: Mapping[str, str],
+    stream: IO[str] | None = None,
+    notes: bool = False,
 ) -> Progress:
-    """Return the progress display that suits stderr, or ``stream`` in its place."""
+    """Return the progress display that suits stderr, or ``stream`` in its place; with ``notes``, it tells those too."""
+    if notes:
+        from mirrord.cli.notes import Notes
+
+        return Notes(make_progress(wanted=wanted, colour=colour, environment=environment, stream=stream))
     stream = stream if stream is not None else sys.stderr
     if not wanted:
         return Silence()

@@ -49,4 +49,4 @@ def sync(
         return show_plan(config, rule, output=output, progress=not no_progress, color=color, everything=verbose)
     loaded = load(config)
     rules = select_rules(loaded.rules, rule)
-    return execute(rules, loaded.registries, output=output, progress=not no_progress, color=color)
+    return execute(rules, loaded.registries, output=output, progress=not no_progress, color=color, notes=verbose)

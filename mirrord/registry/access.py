@@ -13,7 +13,7 @@ from mirrord.registry.call import Call
 from mirrord.registry.gateway import HttpGateway
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.tags import MAX_BODY
-from mirrord.registry.tokens import read_claims
+from mirrord.registry.tokenanswer import read_claims
 from mirrord.registry.uploads import try_upload
 
 _GREETED = frozenset({200, 404})

@@ -23,9 +23,9 @@ class Answer:
     """A registry's answer, read to its end. ``url`` is where it came from, after redirects."""
 
     status: int
-    headers: httpx2.Headers
-    body: bytes
-    url: str
+    headers: httpx2.Headers = field(repr=False)
+    body: bytes = field(repr=False)
+    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +39,11 @@ class Call:
     """
 
     method: str
-    target: str
+    target: str = field(repr=False)
     what: str
     scopes: Scopes
-    headers: Mapping[str, str] = field(default_factory=dict)
-    content: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: bytes = field(default=b"", repr=False)
     ok: Collection[int] = _OK
     limit: int = ERROR_BODY_CAP
     too_large_code: str = "BODY_TOO_LARGE"

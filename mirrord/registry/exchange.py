@@ -60,9 +60,11 @@ class Exchange:
         clock: Clock,
         events: EventSink,
         missing: Callable[[], str] = lambda: "",
+        registry: str = "",
     ) -> None:
         """Put the parts together; nothing is sent.
 
+        ``registry`` is the name under which the credential is configured, where ``host`` is an API beside it.
         ``missing`` says what would give an anonymous client a credential, as a remedy; "" where nothing is known.
         """
         self.host = host
@@ -73,6 +75,7 @@ class Exchange:
         self._clock = clock
         self._events = events
         self._missing = missing
+        self._registry = registry or host
         self._last_failure = ""
 
     async def hop(
@@ -107,6 +110,8 @@ class Exchange:
             with anyio.fail_after(deadline_s):
                 response = await self.doors.transport(ruling).handle_async_request(request)
             status = response.status_code
+            if own and (sent := headers.get("Authorization")) is not None:
+                self._authorizer.heard(sent, status)
         except (httpx2.TransportError, TimeoutError) as exc:
             error = unanswered(self.host, method, url, exc)
             if own:
@@ -181,6 +186,8 @@ class Exchange:
             self._note_pause(error)  # a quota of pulls leaves everything else free
         elif isinstance(error, UnauthorizedError | DeniedError):
             error.remedy = self._missing() or error.remedy
+            if "authorization" in response.request.headers and (whose := await self._authorizer.whose()):
+                error.message += f"; asked as {whose}"
         raise error
 
     def _note_pause(self, error: RateLimitedError) -> None:
@@ -234,14 +241,28 @@ class Exchange:
                 **self.about(call, response.status_code),
             ) from exc
 
-    def no_way_to_authorise(self, call: Call, challenges: Sequence[str], *, asked: bool) -> UnauthorizedError:
-        """Return the error for a 401 that cannot be answered; ``asked``: the registry said how it could be."""
+    def no_way_to_authorise(
+        self, call: Call, challenges: Sequence[str], *, asked: bool, refused: str = ""
+    ) -> UnauthorizedError:
+        """Return the error for a 401 that cannot be answered.
+
+        Args:
+            call: what was asked.
+            challenges: what the 401 said.
+            asked: whether the registry said how it could be answered.
+            refused: what an API did not accept, as `RequestAuthorizer.refused` says it.
+        """
         about = self.about(call, 401)
-        if asked:
+        if refused:
             return UnauthorizedError(
-                f"{call.what}: the registry wants a credential, and none is configured for {self.host}",
+                f"{call.what}: the API at {self.host} {refused}", remedy=self._missing() or None, **about
+            )
+        if asked:
+            who = "registry" if self._registry == self.host else f"API at {self.host}"
+            return UnauthorizedError(
+                f"{call.what}: the {who} wants a credential, and none is configured for {self._registry}",
                 remedy=self._missing()
-                or f'add username and password for "{self.host}" under registries, or log in with docker',
+                or f'add username and password for "{self._registry}" under registries, or log in with docker',
                 **about,
             )
         schemes = ", ".join(challenge.scheme for challenge in parse_challenges(challenges))

@@ -25,7 +25,7 @@ from mirrord.registry.mirrors import MirroredReader
 from mirrord.registry.origin import Origin, RegistryTrust
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.providers.catalog import choose_provider
-from mirrord.registry.providers.service import Api, Authorization
+from mirrord.registry.providers.service import Api
 from mirrord.registry.proxy import choose_proxy
 from mirrord.registry.referrers import ReferrersHabits
 from mirrord.registry.repository import RegistryHandle, RegistryRepository
@@ -146,6 +146,7 @@ class HttpGateway:
             token_scopes=provider.token_scopes,
             drop_credential=lambda: around.credentials.forget(host),
             missing=missing,
+            knock=lambda value: http.knock(value),  # noqa: PLW0108 - http is made below
         )
         doors = self._doors(host, settings, provider)
         metering = None
@@ -166,8 +167,16 @@ class HttpGateway:
             settings=settings,
             listing=provider.listing,
             credential=credential,
-            open=lambda base, authorization, *, direct=False: self._open_api(
-                replace(settings, proxy=None) if direct else settings, base, authorization
+            open=lambda base, authorization, *, direct=False, wants="", drop=None: self._open_api(
+                replace(settings, proxy=None) if direct else settings,
+                base,
+                ApiAuthorizer(
+                    authorization,
+                    clock=around.clock,
+                    credential=credential,
+                    drop=drop or (lambda _refused: around.credentials.forget(host)),
+                ),
+                missing=lambda: missing() or wants,
             ),
             clock=around.clock,
             events=around.events,
@@ -188,7 +197,7 @@ class HttpGateway:
     ) -> Metering:
         async def identity() -> str:
             found = await credential()
-            return found.key if found is not None else ""
+            return found.username or found.key if found is not None else ""
 
         return Metering(
             host=host,
@@ -198,13 +207,16 @@ class HttpGateway:
             events=self._around.events,
         )
 
-    def _open_api(self, settings: RegistrySettings, base: str, authorization: Authorization) -> RegistryHttp:
+    def _open_api(
+        self, settings: RegistrySettings, base: str, authorizer: ApiAuthorizer, *, missing: Callable[[], str]
+    ) -> RegistryHttp:
         """Return a client of an API beside a registry: its own limits, the registry's certificates and proxy."""
         origin = Origin.parse(base)
         throttle = Throttle(clock=self._around.clock, concurrency=_API_CONCURRENCY)
         doors = self._guarded_doors(settings, RegistryTrust(origin=origin, plain_http=origin.scheme == "http"))
-        authorizer = ApiAuthorizer(authorization)
-        http = self._client(origin.host, doors, throttle, authorizer, greets=False)
+        http = self._client(
+            origin.host, doors, throttle, authorizer, greets=False, missing=missing, registry=settings.host
+        )
         self._apis.append(http)
         return http
 
@@ -219,6 +231,7 @@ class HttpGateway:
         is_expired: Callable[[RegistryError], bool] = lambda _error: False,
         metering: Metering | None = None,
         missing: Callable[[], str] = lambda: "",
+        registry: str = "",
     ) -> RegistryHttp:
         around = self._around
         exchange = Exchange(
@@ -230,6 +243,7 @@ class HttpGateway:
             clock=around.clock,
             events=around.events,
             missing=missing,
+            registry=registry,
         )
         return RegistryHttp(
             host=host,

@@ -7,40 +7,32 @@ replayable and is retried here, nowhere else.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TypeVar
 
 import anyio
 import httpx2
 
 from mirrord.errors import (
     ProtocolViolationError,
-    QuotaExhaustedError,
-    RateLimitedError,
     RegistryError,
     UnavailableError,
 )
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, RequestRetried
+from mirrord.ports.events import EventSink
 from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.body import STALL_S, UploadBody
 from mirrord.registry.call import Answer, Call
-from mirrord.registry.exchange import HOP_DEADLINE_S, LONGEST_INLINE_WAIT_S, MAX_REDIRECTS, Exchange, close, discard
+from mirrord.registry.exchange import HOP_DEADLINE_S, MAX_REDIRECTS, Exchange, close, discard
 from mirrord.registry.metering import Metering
 from mirrord.registry.origin import Door, Verdict
-from mirrord.registry.retry import RETRYABLE_STATUS, Backoff, RetryBudget
+from mirrord.registry.retry import RETRYABLE_STATUS, RetryBudget
+from mirrord.registry.retrying import Retries
 from mirrord.registry.throttle import Throttle
-from mirrord.registry.tokens import TokenAnswer
+from mirrord.registry.tokenanswer import TokenAnswer
 
-TRIES = 4
-RATE_LIMIT_TRIES = 8
 UNREACHABLE_FOR_S = 15.0
-QUOTA_TRIES = 3
-"""How often a pull is tried that the registry refuses although it said that there are some left."""
-
-T = TypeVar("T")
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TELLS_QUOTA = frozenset({200, 400, 401, 403, 404, 405})
@@ -77,11 +69,11 @@ class RegistryHttp:
         self._exchange = exchange
         self._budget = budget
         self.clock = clock
-        self._events = events
-        self._jitter = jitter
+        self._retries = Retries(host=host, budget=budget, clock=clock, events=events, jitter=jitter)
         self._is_expired = is_expired
         self._greeted = not greets
         self._greeting = anyio.Lock()
+        self._lets_all_in = False
         self._unreachable: RegistryError | None = None
         self._ask_again_at = 0.0
 
@@ -99,8 +91,8 @@ class RegistryHttp:
         metering = self.metering
         if metering is not None and call.metered and call.method == "GET":
             assert not held  # a pull may have to wait for the quota, and nothing may be held meanwhile
-            return await self._retrying(lambda: self._pull(metering, call))
-        return await self._retrying(lambda: self._attempt(call, held=held))
+            return await self._retries.run(lambda: self._pull(metering, call))
+        return await self._retries.run(lambda: self._attempt(call, held=held))
 
     @asynccontextmanager
     async def open(self, call: Call) -> AsyncIterator[httpx2.Response]:
@@ -198,7 +190,7 @@ class RegistryHttp:
             too_large_code="TOKEN_INVALID",
             credential=False,
         )
-        return await self._retrying(lambda: self._token_attempt(call))
+        return await self._retries.run(lambda: self._token_attempt(call))
 
     async def _token_attempt(self, call: Call) -> TokenAnswer:
         ruling = await self._exchange.judge(call, call.target, Door.REALM)
@@ -233,7 +225,32 @@ class RegistryHttp:
         answer = await self._attempt(call, held=True)
         if answer.status == 401:  # noqa: PLR2004 - Unauthorized
             self.authorizer.learn(answer.headers.get_list("www-authenticate"))
+        self._lets_all_in = answer.status != 401  # noqa: PLR2004 - Unauthorized
         return answer.status
+
+    async def knock(self, authorization: str) -> bool:
+        """Ask ``/v2/`` with a password; say whether it is accepted, False where everybody is let in there.
+
+        Takes no place, as `ping`. Source: docker's ``login``, which asks the same.
+
+        Raises:
+            UnauthorizedError: it is not accepted.
+            RegistryError: the registry gave no answer.
+        """
+        if self._lets_all_in:
+            return False
+        call = Call(
+            method="GET",
+            target="/v2/",
+            what=f"log in to {self.host}",
+            scopes=(),
+            headers={"Authorization": authorization},
+            ok=_GREETED - {401},
+            credential=False,
+            follow=False,
+        )
+        await self._attempt(call, held=True)
+        return True
 
     async def token_service(self) -> str:
         """Return the URL of the token service that the registry names; empty where it names none.
@@ -262,7 +279,7 @@ class RegistryHttp:
                 known.message, host=self.host, code=known.code, remedy=known.remedy, retryable=False
             ) from known
         try:
-            await self._retrying(self.ping)
+            await self._retries.run(self.ping)
         except RegistryError as exc:
             self._unreachable = exc
             self._ask_again_at = self.clock.monotonic() + UNREACHABLE_FOR_S
@@ -274,30 +291,12 @@ class RegistryHttp:
         await self._exchange.doors.aclose()
 
     async def _pull(self, metering: Metering, call: Call) -> Answer:
-        """Make one attempt at a call that counts, when the quota allows it; a refused one waits for its turn anew."""
-
-        async def ask() -> None:
-            """Look the manifest up, which is free and tells what is left."""
-            look = replace(call, method="HEAD", ok=_TELLS_QUOTA)
-            try:
-                await self._retrying(lambda: self._attempt(look, held=False))
-            except QuotaExhaustedError as exc:
-                await metering.exhausted(exc.retry_after_s)
-            except RegistryError as exc:
-                exc.retryable = False  # it had its tries: retries must not multiply
-                raise
-
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                async with metering.pull(ask):
-                    return await self._attempt(call, held=False)
-            except QuotaExhaustedError as exc:
-                if exc.status is None or tries >= QUOTA_TRIES:
-                    exc.retryable = False
-                    raise
-                await metering.exhausted(exc.retry_after_s)
+        """Make one attempt at a call that counts, when the quota allows it."""
+        look = replace(call, method="HEAD", ok=_TELLS_QUOTA)
+        return await metering.fetch(
+            lambda: self._attempt(call, held=False),
+            lambda: self._retries.run(lambda: self._attempt(look, held=False)),
+        )
 
     async def _attempt(self, call: Call, *, held: bool) -> Answer:
         await self.throttle.resumed()
@@ -354,8 +353,8 @@ class RegistryHttp:
             may_authorise = call.credential and ruling.verdict is Verdict.FOLLOW_WITH_CREDENTIAL
             if status == 401 and may_authorise and not reauthorised:  # noqa: PLR2004 - Unauthorized
                 reauthorised = True
-                await discard(response)
-                await self._reauthorise(call, response)
+                if not await self._reauthorise(call, response):
+                    return response
             elif status in _REDIRECTS and call.method in ("GET", "HEAD") and call.follow:
                 hops += 1
                 await discard(response)
@@ -368,34 +367,25 @@ class RegistryHttp:
                     await metering.hear(call.method, status, response.headers, asked_tick)
                 return response
 
-    async def _reauthorise(self, call: Call, response: httpx2.Response) -> None:
-        """Learn from a 401; raise where there is nothing to answer its challenge with."""
-        values = response.headers.get_list("www-authenticate")
-        await self.authorizer.forget(call.scopes, response.request.headers.get("authorization", ""))
-        self.authorizer.learn(values)
-        if await self.authorizer.header(call.scopes) is None:
-            raise self._exchange.no_way_to_authorise(call, values, asked=self.authorizer.scheme != "none")
+    async def _reauthorise(self, call: Call, response: httpx2.Response) -> bool:
+        """Learn from a 401; say whether there is something else to answer it with. If so, the answer is closed.
 
-    async def _retrying(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Make an attempt, and others after failures that may pass. No place is held while waiting.
-
-        Where the retry budget is used up, the retry waits for it: a registry in trouble sees few retries, and a
-        request still gets its tries. A registry that asks to slow down is not in trouble; its pause paces the tries.
+        Raises:
+            UnauthorizedError: there is nothing to answer its challenge with.
         """
-        backoff: Backoff | None = None
-        tries = 0
-        while True:
-            tries += 1
-            self._budget.request(self.clock.monotonic())
-            try:
-                return await attempt()
-            except RegistryError as exc:
-                limited = isinstance(exc, RateLimitedError)
-                if not exc.retryable or tries >= (RATE_LIMIT_TRIES if limited else TRIES):
-                    raise
-                backoff = backoff or Backoff(self._jitter.random)
-                wait_s = backoff.next_s(min(exc.retry_after_s or 0.0, LONGEST_INLINE_WAIT_S))
-                self._events.emit(RequestRetried(host=self.host, reason=exc.code.lower(), wait_s=wait_s))
-            await self.clock.sleep(wait_s)
-            while not limited and not self._budget.allows_retry(self.clock.monotonic()):
-                await self.clock.sleep(self._jitter.uniform(0.5, 1.5))
+        values = response.headers.get_list("www-authenticate")
+        sent = response.request.headers.get("authorization", "")
+        again = True
+        try:
+            await self.authorizer.forget(call.scopes, sent)
+            self.authorizer.learn(values)
+            value = await self.authorizer.header(call.scopes)
+            if value is None:
+                raise self._exchange.no_way_to_authorise(
+                    call, values, asked=self.authorizer.scheme != "none", refused=await self.authorizer.refused()
+                )
+            again = value != sent or self.authorizer.may_insist()
+            return again
+        finally:
+            if again:
+                await discard(response)

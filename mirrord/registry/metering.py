@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 
@@ -32,11 +32,16 @@ LONGEST_WAIT_S: Final = 15 * 60.0
 ASK_EVERY_S: Final = 60.0
 """How often it is asked again, by HEAD, whether there is more."""
 
+QUOTA_TRIES: Final = 3
+"""How often a pull is tried that the registry refuses although it said that there are some left."""
+
 NARROW_SHARE: Final = 0.1
 """With less than this share of the quota left, pulls go one after the other, each with the answer of the one before."""
 
 PLENTY: Final = 1_000
 """With fewer pulls left, images take turns: what is left is to make some of them whole, and not all of them begun."""
+
+T = TypeVar("T")
 
 _MOST_REMEMBERED: Final = 10_000
 _NOT_FOUND: Final = 404
@@ -125,7 +130,7 @@ class Metering:
         Args:
             host: the registry's name.
             reserve: pulls that are never spent.
-            identity: returns who asks; each has a quota of its own.
+            identity: returns who asks, by a name that stays when secrets change; each has a quota of its own.
             clock: time.
             events: is told of every pull, and of what is left.
         """
@@ -169,6 +174,39 @@ class Metering:
         if retry_after_s is not None:
             account.refill_at = now + retry_after_s
 
+    async def fetch(self, attempt: Callable[[], Awaitable[T]], look: Callable[[], Awaitable[object]]) -> T:
+        """Make an attempt at a pull when the quota allows it; a refused one waits for its turn anew.
+
+        Args:
+            attempt: fetches the manifest.
+            look: looks it up by HEAD, with all tries; the answer comes to `hear`.
+
+        Raises:
+            QuotaExhaustedError: none may be spent now, nor soon.
+            RegistryError: what ``attempt`` or ``look`` raised.
+        """
+
+        async def ask() -> None:
+            try:
+                await look()
+            except QuotaExhaustedError as exc:
+                await self.exhausted(exc.retry_after_s)
+            except RegistryError as exc:
+                exc.retryable = False  # it had its tries: retries must not multiply
+                raise
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self.pull(ask):
+                    return await attempt()
+            except QuotaExhaustedError as exc:
+                if exc.status is None or tries >= QUOTA_TRIES:
+                    exc.retryable = False
+                    raise
+                await self.exhausted(exc.retry_after_s)
+
     @asynccontextmanager
     async def pull(self, ask: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
         """Wait until one pull may be spent, and hold it as one in flight.
@@ -183,8 +221,10 @@ class Metering:
         await self._admit(account, ask)
         try:
             yield
-        except RegistryError as exc:
-            if exc.status is None and account.remaining:  # no answer: it may have counted all the same
+        except (RegistryError, anyio.get_cancelled_exc_class()) as exc:
+            if (
+                getattr(exc, "status", None) is None and account.remaining
+            ):  # no answer: it may have counted all the same
                 account.remaining -= 1
             raise
         finally:
@@ -231,7 +271,9 @@ class Metering:
             account.waiting_since = now if account.waiting_since is None else account.waiting_since
             if now < account.waiting_since + LONGEST_WAIT_S:
                 every_s = min(ASK_EVERY_S, max(1.0, (account.window_s or math.inf) / 10))
-                await self._clock.sleep(min(moment - now, every_s) if moment > now else every_s)
+                wait_s = min(moment - now, every_s) if moment > now else account.told_at + every_s - now
+                if wait_s > 0:
+                    await self._clock.sleep(wait_s)
                 await self._ask(account, ask, known_tick)
                 return
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -89,7 +90,7 @@ async def keep_fallback_tag(
         await _ask_api(http, path, subject.digest, habits)
     if habits.has_api:
         return
-    async with habits.locks.setdefault((path, subject.digest), anyio.Lock()):
+    async with _guard(habits, (path, subject.digest)):
         index = await _fallback_index(http, path, subject.digest, events)
         tag = fallback_tag(subject.digest)
         if index is _NOT_OURS or (index is _SUBJECT and await _has_tag(http, path, tag)):
@@ -108,6 +109,18 @@ async def keep_fallback_tag(
             if index is not _SUBJECT or exc.status not in _NO_TAG:
                 raise
             events.emit(Noted(what="referrers_tag_refused", text=str(exc), host=http.host))
+
+
+@asynccontextmanager
+async def _guard(habits: ReferrersHabits, key: tuple[str, Digest]) -> AsyncIterator[None]:
+    """Hold the lock of one fallback tag; who is the last to need it gives it up."""
+    lock = habits.locks.setdefault(key, anyio.Lock())
+    try:
+        async with lock:
+            yield
+    finally:
+        if not lock.locked() and not lock.statistics().tasks_waiting:
+            habits.locks.pop(key, None)
 
 
 def _entry(manifest: AnyManifest) -> dict[str, object]:

@@ -6,13 +6,8 @@ Source: distribution, docs/content/spec/auth/token.md and oauth.md.
 from __future__ import annotations
 
 import base64
-import binascii
-import json
-import math
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import quote as percent
 from urllib.parse import urlencode
 
@@ -24,46 +19,19 @@ from mirrord.ports.credentials import Credential
 from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.challenge import BasicChallenge, BearerChallenge, choose, parse_challenges
 from mirrord.registry.scopes import Scopes
+from mirrord.registry.tokenanswer import Token, TokenAnswer, TokenFetcher, read_token
+from mirrord.registry.vetting import Vetting
 
 CLIENT_ID = "mirrord"
-DEFAULT_LIFE_S = 60.0
-LONGEST_TOLD_LIFE_S = 15 * 60.0
-LONGEST_LIFE_S = 12 * 3600.0
-USABLE_SHARE = 0.8
 REFUSED_FOR_S = 15.0
 """A token service that refused or did not answer is not asked the same again for so long: some lock accounts."""
 
+MOST_RENEWALS = 3
+RENEWALS_WITHIN_S = 60.0
+"""Tokens for one thing that are fetched in so many seconds because the one before was refused."""
+
 _MOST_TOKENS = 4096
-_JWT_PARTS = 3
-_TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")
 _POST_REFUSED = frozenset({400, 401, 403, 404, 405, 501})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenAnswer:
-    """What a token service answered: its status and its body, capped."""
-
-    status: int
-    body: bytes
-
-
-class TokenFetcher(Protocol):
-    """Asks a token service; checks first that the service may see this registry's credential."""
-
-    async def __call__(self, *, method: str, url: str, headers: dict[str, str], content: bytes) -> TokenAnswer:
-        """Carry out one request to a token service.
-
-        Raises:
-            AddressRefusedError: the realm is not one that may see the credential.
-            RegistryError: there was no usable answer.
-        """
-        ...
-
-
-@dataclass(slots=True)
-class _Token:
-    text: str
-    good_until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +56,7 @@ class Authorizer(RequestAuthorizer):
         token_scopes: Callable[[Scopes], Scopes] = lambda scopes: scopes,
         drop_credential: Callable[[], None] = lambda: None,
         missing: Callable[[], str] = lambda: "",
+        knock: Callable[[str], Awaitable[bool]] | None = None,
     ) -> None:
         """Make an authorizer.
 
@@ -99,8 +68,11 @@ class Authorizer(RequestAuthorizer):
             token_scopes: puts scopes into the words of the registry's token service.
             drop_credential: makes ``credential`` ask its sources anew, since what it returned was not accepted.
             missing: says what would give an anonymous client a credential, as a remedy; "" where nothing is known.
+            knock: asks the registry whether it accepts a header with a password, False where that cannot be told;
+                raises `UnauthorizedError` where it does not.
         """
         self._missing = missing
+        self._knock = knock
         self._token_scopes = token_scopes
         self._drop_credential = drop_credential
         self._host = host
@@ -109,9 +81,13 @@ class Authorizer(RequestAuthorizer):
         self._clock = clock
         self._drop_again_at = 0.0
         self._challenge: BasicChallenge | BearerChallenge | None = None
-        self._tokens: dict[_Key, _Token] = {}
+        self._tokens: dict[_Key, Token] = {}
         self._failures: dict[_Key, _Failure] = {}
         self._locks: dict[_Key, anyio.Lock] = {}
+        self._renewed: dict[_Key, tuple[int, float]] = {}
+        self._insist_again_at = 0.0
+        self._vetting = Vetting(clock)
+        self._password: tuple[str, Credential] | None = None
 
     @property
     def scheme(self) -> str:
@@ -154,16 +130,79 @@ class Authorizer(RequestAuthorizer):
         if challenge is None:
             return None
         credential = await self._credential()
-        if isinstance(challenge, BasicChallenge):
-            return _basic(credential) if credential is not None else None
-        meant = self._meant(challenge, scopes)
+        if credential is None and isinstance(challenge, BasicChallenge):
+            return None
         try:
-            return f"Bearer {await self._token(challenge, meant, credential)}"
+            return await self._value(challenge, scopes, credential)
         except UnauthorizedError:
-            fresh = await self._credential()  # what the token service refused was dropped; is there anything else?
+            fresh = await self._credential()  # what was refused was dropped; is there anything else?
             if credential is None or fresh is None or fresh.key == credential.key:
                 raise
-            return f"Bearer {await self._token(challenge, meant, fresh)}"
+            return await self._value(challenge, scopes, fresh)
+
+    async def _value(
+        self, challenge: BasicChallenge | BearerChallenge, scopes: Scopes, credential: Credential | None
+    ) -> str:
+        if isinstance(challenge, BearerChallenge):
+            return f"Bearer {await self._token(challenge, self._meant(challenge, scopes), credential)}"
+        assert credential is not None
+        value = _basic(credential)
+        self._password = (value, credential)
+        await self._vet(value, credential)
+        return value
+
+    async def _vet(self, value: str, credential: Credential) -> None:
+        """See that the registry accepts a password, before many requests carry it.
+
+        Raises:
+            UnauthorizedError: it does not.
+        """
+        vetting, key = self._vetting, credential.key
+        if self._knock is None or vetting.is_vouched(key):
+            return
+        async with vetting.turn(key):
+            if vetting.is_vouched(key):
+                return
+            try:
+                accepted = await self._knock(value)
+            except UnauthorizedError as exc:
+                self._drop()
+                error = self._rejected(credential, said=exc)
+                vetting.reject(key, error)
+                raise error from exc
+            except RegistryError:
+                accepted = False
+            vetting.accept(key, strongly=accepted)
+
+    def may_insist(self) -> bool:
+        """Let a password that was accepted be sent once more as it is, now and then."""
+        now = self._clock.monotonic()
+        accepted = self._password is not None and self._vetting.is_vouched(self._password[1].key)
+        if not accepted or isinstance(self._challenge, BearerChallenge) or now < self._insist_again_at:
+            return False
+        self._insist_again_at = now + REFUSED_FOR_S
+        return True
+
+    def heard(self, sent: str, status: int) -> None:
+        """Take note of how a request with the header value ``sent`` was answered."""
+        if self._password is None or sent != self._password[0]:
+            return
+        credential = self._password[1]
+        if status != 401:  # noqa: PLR2004 - Unauthorized
+            self._vetting.accept(credential.key)
+        elif self._vetting.is_one_too_many(credential.key):
+            self._vetting.reject(credential.key, self._rejected(credential))
+
+    def _rejected(
+        self, credential: Credential, *, by: str = "", said: RegistryError | None = None
+    ) -> UnauthorizedError:
+        return UnauthorizedError(
+            f'{by}{self._host} does not accept the credential of user "{credential.username}"'
+            + (f": {said.message}" if said is not None else ""),
+            host=self._host,
+            status=(said and said.status) or 401,
+            error_codes=said.error_codes if said is not None else (),
+        )
 
     async def forget(self, scopes: Scopes, refused: str) -> None:
         """Drop what made the header value ``refused``, if it is still in use: a token, or the credential itself.
@@ -180,7 +219,13 @@ class Authorizer(RequestAuthorizer):
         else:
             key = _key(challenge, self._meant(challenge, scopes), credential)
             token = self._tokens.get(key)
-            if token is not None and refused == f"Bearer {token.text}":
+            now = self._clock.monotonic()
+            if token is None or refused != f"Bearer {token.text}":
+                return
+            self._renewed = {known: entry for known, entry in self._renewed.items() if entry[1] > now}
+            count, until = self._renewed.get(key, (0, now + RENEWALS_WITHIN_S))
+            if count < MOST_RENEWALS:  # else it is a right that lacks, and the next token will not have it either
+                self._renewed[key] = count + 1, until
                 del self._tokens[key]
 
     def _drop(self) -> None:
@@ -207,7 +252,7 @@ class Authorizer(RequestAuthorizer):
                     return token
                 self._raise_known_failure(key)
                 try:
-                    fresh = await self._ask(challenge, scopes, credential)
+                    fresh = await self._vetted(challenge, scopes, credential)
                 except RegistryError as exc:
                     exc.retryable = False  # whoever asked the service made its tries: retries must not multiply
                     if isinstance(exc, UnauthorizedError):
@@ -221,6 +266,46 @@ class Authorizer(RequestAuthorizer):
         finally:
             if not lock.statistics().tasks_waiting and not lock.locked():
                 self._locks.pop(key, None)
+
+    async def _vetted(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> Token:
+        """Ask for a token; where it is refused, find out whether the credential is to blame, and remember that."""
+        if credential is None:
+            return await self._ask(challenge, scopes, None)
+        vetting, key = self._vetting, credential.key
+        async with vetting.turn(key):
+            try:
+                fresh = await self._ask(challenge, scopes, credential)
+            except UnauthorizedError as exc:
+                if not vetting.is_vouched(key):
+                    await self._find_blame(challenge, scopes, credential, exc)
+                raise
+            except RegistryError:
+                vetting.accept(key, strongly=False)
+                raise
+            vetting.accept(key)
+            return fresh
+
+    async def _find_blame(
+        self, challenge: BearerChallenge, scopes: Scopes, credential: Credential, refusal: UnauthorizedError
+    ) -> None:
+        """Ask for a token without any scope, as `docker login` does: who gets none has the wrong password.
+
+        Raises:
+            UnauthorizedError: so it is.
+        """
+        final: RegistryError | None = refusal
+        if scopes and refusal.status != 400:  # noqa: PLR2004 - not understood
+            try:
+                await self._ask(challenge, (), credential)
+                final = None
+            except RegistryError as exc:
+                final = exc
+        if not isinstance(final, UnauthorizedError) or final.status == 400:  # noqa: PLR2004 - not understood
+            self._vetting.accept(credential.key, strongly=final is None)
+            return
+        error = self._rejected(credential, by="the token service of ", said=final)
+        self._vetting.reject(credential.key, error)
+        raise error from refusal
 
     def _usable(self, key: _Key) -> str | None:
         token = self._tokens.get(key)
@@ -246,7 +331,7 @@ class Authorizer(RequestAuthorizer):
         if len(self._tokens) >= _MOST_TOKENS:
             self._tokens.clear()
 
-    async def _ask(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> _Token:
+    async def _ask(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> Token:
         received = self._clock.monotonic()
         if credential is not None and credential.identity_token:
             answer = await self._post(challenge, scopes, credential)
@@ -258,7 +343,7 @@ class Authorizer(RequestAuthorizer):
                 answer = await self._post(challenge, scopes, credential)
         if answer.status != 200:  # noqa: PLR2004 - OK
             raise self._refused(scopes, credential, answer)
-        return _read_token(answer.body, received, self._host)
+        return read_token(answer.body, received, self._host)
 
     async def _get(self, challenge: BearerChallenge, scopes: Scopes, credential: Credential | None) -> TokenAnswer:
         query = [("service", challenge.service)] if challenge.service else []
@@ -305,44 +390,3 @@ def _key(challenge: BearerChallenge, scopes: Scopes, credential: Credential | No
 def _basic(credential: Credential) -> str:
     pair = f"{credential.username}:{credential.secret}"
     return "Basic " + base64.b64encode(pair.encode()).decode("ascii")
-
-
-def _read_token(body: bytes, received: float, host: str) -> _Token:
-    """Read a token answer of any of the shapes in use; its life counts from receipt, on the monotonic clock."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        fields = None
-    text = (fields.get("token") or fields.get("access_token")) if isinstance(fields, dict) else None
-    if not isinstance(text, str) or not _TOKEN_TEXT.fullmatch(text):
-        raise ProtocolViolationError(
-            f"the token service of {host} answered without a usable token", host=host, code="TOKEN_INVALID"
-        )
-    life = fields.get("expires_in")
-    if not isinstance(life, int | float) or isinstance(life, bool) or not 0 < life < math.inf:
-        life = _told_life_s(text)
-    return _Token(text, received + min(life, LONGEST_LIFE_S) * USABLE_SHARE)
-
-
-def _told_life_s(token: str) -> float:
-    """Return the life that a JWT tells of itself, between its own two moments; what is no such token lives a minute.
-
-    Nobody checks its signature here, so it is a hint: it is believed for no longer than `LONGEST_TOLD_LIFE_S`.
-    """
-    claims = read_claims(token)
-    begins, ends = claims.get("iat"), claims.get("exp")
-    if not isinstance(begins, int) or not isinstance(ends, int):
-        return DEFAULT_LIFE_S
-    return min(max(float(ends - begins), DEFAULT_LIFE_S), LONGEST_TOLD_LIFE_S)
-
-
-def read_claims(token: str) -> Mapping[str, object]:
-    """Return what a JWT says, unverified; nothing of one that cannot be read. Source: RFC 7519, section 3."""
-    parts = token.split(".")
-    if len(parts) != _JWT_PARTS:
-        return {}
-    try:
-        found = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
-    except (binascii.Error, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

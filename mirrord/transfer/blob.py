@@ -86,6 +86,14 @@ class BlobMover:
         """Make a mover that knows nothing yet of what its targets hold."""
         self._run = _Run(slots=slots, windows=windows, clock=clock, events=events, jitter=jitter)
 
+    async def prepare(self, target: RepositoryWriter) -> None:
+        """Make the repository of a target where its registry wants that, once a run.
+
+        Raises:
+            MirrordError: it does not exist and could not be made.
+        """
+        await self._run.repositories.run(target.location, target.ensure_exists)
+
     async def deliver(
         self,
         blob: Descriptor,

@@ -37,9 +37,7 @@ class KeyedOnce:
             if (leader := self._running.get(key)) is not None:
                 await leader.finished.wait()
                 if leader.error is not None:
-                    raise LeaderFailedError(
-                        f"the same work failed for another image of this run: {leader.error}"
-                    ) from leader.error
+                    raise LeaderFailedError.of(leader.error) from leader.error
                 continue
             attempt = self._running[key] = _Attempt()
             try:

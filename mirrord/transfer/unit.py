@@ -71,6 +71,7 @@ class Unit:
             if self._missing:
                 await self._blobs_settled.wait()
             if self.failure is None:
+                await self._tools.mover.prepare(self.writer)  # for what brings no blob; else it is done
                 await self._put_everything()
         except Exception as exc:  # noqa: BLE001 - one target's failure is not the others'
             self.failure = exc

@@ -111,7 +111,7 @@ async def test_repository_that_no_token_covers_costs_the_mount_alone(trap: str) 
 
     assert not mounted
     assert net.hub.store.blob(PATH, Digest.of(raw)) == raw
-    assert [record.status for record in net.hub.traffic.of("token")] == [401, 200]
+    assert [record.status for record in net.hub.traffic.of("token")] == [401, 200, 200]
 
 
 @trap("trap-08-dockerhub-sync")
@@ -747,11 +747,39 @@ async def test_token_of_the_hub_that_is_refused_is_renewed_once() -> None:
         net.api.revoke_all()
         told = await bulk(client)
         net.api.revoke_all()
+        client.clock.advance(60)
         await client.writer(PATH).delete(Tag("2.0"))
 
     assert told == {"1.0": IMAGE.digest, "2.0": IMAGE.digest}
     assert net.hub.store.tags(PATH) == {"1.0": IMAGE.digest}
     assert net.api.logins == 3
+
+
+async def test_token_of_the_hub_that_many_are_refused_with_is_renewed_once() -> None:
+    """Each of fifty hears of it; the first logs in again, and the others take what it got."""
+    async with scene() as net, net.client() as client:
+        tags = [f"1.{number}" for number in range(50)]
+        net.add(PATH, IMAGE, *tags, "2.0")
+        await bulk(client)
+        net.api.revoke_all()
+        async with anyio.create_task_group() as group:
+            for tag in tags:
+                group.start_soon(client.writer(PATH).delete, Tag(tag))
+
+    assert net.hub.store.tags(PATH) == {"2.0": IMAGE.digest}
+    assert net.api.logins == 2
+
+
+async def test_right_that_lacks_at_the_hub_is_no_reason_to_log_in_for_each_request() -> None:
+    async with scene() as net, net.client() as client:
+        net.add(PATH, IMAGE, "1.0")
+        await bulk(client)
+        net.hub.fault(Respond(401), kind="api", where=lambda record: record.method == "DELETE", times=None)
+        for _ in range(20):
+            with pytest.raises(UnauthorizedError, match="hub.docker.com"):
+                await client.writer(PATH).delete(Tag("1.0"))
+
+    assert net.api.logins <= 3
 
 
 async def test_credential_that_the_hub_refuses_is_not_tried_again_at_once() -> None:

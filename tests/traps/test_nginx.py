@@ -155,4 +155,6 @@ async def test_location_that_lost_its_tls_is_repaired(
 
     asked = [(request.method, request.status) for request in front.requests()]
     chunks = [("PATCH", 202)] * (3 if providers else 0)
-    assert asked == [("GET", 401), ("POST", 202), *chunks, ("PUT", 201), ("HEAD", 200)], "all of it by way of TLS"
+    assert asked == [("GET", 401), ("GET", 200), ("POST", 202), *chunks, ("PUT", 201), ("HEAD", 200)], (
+        "all of it by way of TLS"
+    )

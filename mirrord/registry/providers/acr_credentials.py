@@ -9,7 +9,7 @@ Sources: Azure/acr, docs/AAD-OAuth.md; Microsoft identity platform, "OAuth 2.0 c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote as percent
@@ -26,7 +26,7 @@ from mirrord.registry.http import RegistryHttp
 from mirrord.registry.providers.pages import read_json
 from mirrord.registry.providers.renewing import Issued, RenewingCredentials
 from mirrord.registry.providers.service import Api
-from mirrord.registry.tokens import read_claims
+from mirrord.registry.tokenanswer import read_claims
 
 TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - the user that says "I am a token"
 AUDIENCE: Final = "https://containerregistry.azure.net"
@@ -54,7 +54,7 @@ _LARGEST_TOKEN = 64 * 1024
 class _Access:
     """An access token of Entra ID, and whose it is."""
 
-    token: str
+    token: str = field(repr=False)
     origin: str
 
 

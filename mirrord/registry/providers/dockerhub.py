@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote as percent
 
@@ -44,6 +44,12 @@ TOKEN_LIFE_S: Final = 8 * 60.0
 
 LOGIN_REFUSED_FOR_S: Final = 15 * 60.0
 """A credential that the Hub API refused is not tried again for so long: too many tries lock the account."""
+
+LOGIN_FAILED_FOR_S: Final = 15.0
+"""A log-in that failed otherwise is not tried again for so long, by whoever waited for it."""
+
+DROP_EVERY_S: Final = 60.0
+"""A token that is refused is renewed once in so many seconds: else a right lacks, and each log-in counts."""
 
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _DELETED: Final = frozenset({200, 202, 204, 404})
@@ -81,7 +87,7 @@ class DockerHubProvider(Provider):
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    text: str
+    text: str = field(repr=False)
     credential_key: str
     good_until: float
 
@@ -92,10 +98,11 @@ class DockerHubService(RegistryService):
     def __init__(self, api: Api) -> None:
         """Ask nothing yet."""
         super().__init__(api)
-        self._hub = api.open(HUB, self._authorization)
+        self._hub = api.open(HUB, self._authorization, wants=_wants(api.host), drop=self._drop_token)
         self._token: _Token | None = None
         self._refused: tuple[str, float, RegistryError] | None = None
         self._login = anyio.Lock()
+        self._may_drop_at = 0.0
 
     async def bulk_tags(self, path: str) -> AsyncIterator[TagPage]:
         """Yield the tags of a repository with their digests, as the Hub API tells them.
@@ -175,13 +182,10 @@ class DockerHubService(RegistryService):
             await self._ask("DELETE", _older(namespace, f"{tail}/"), what, ok=_DELETED)
 
     async def _pages(self, namespace: str, tail: str, what: str) -> AsyncIterator[object]:
-        """Yield the pages of a listing, by the documented form of its path or else by the older one.
-
-        A token that is refused on the way is renewed once, and the listing begins anew.
-        """
+        """Yield the pages of a listing, by the documented form of its path or else by the older one."""
         query = f"?page=1&page_size={PAGE_SIZE}"
         targets = [_documented(namespace, tail) + query, _older(namespace, f"{tail}/" if tail else "") + query]
-        renewed = begun = False
+        begun = False
         while True:
             try:
                 async for page in json_pages(self._hub, targets[0], what, self._following):
@@ -192,10 +196,6 @@ class DockerHubService(RegistryService):
                 if begun or len(targets) == 1:
                     raise
                 targets.pop(0)
-            except UnauthorizedError:
-                if renewed or not self._drop_token():
-                    raise
-                renewed = True
 
     def _following(self, answer: Answer, page: object) -> str | None:
         """Return the next page's URL; rest first where the API's own limit is used up for now."""
@@ -222,18 +222,14 @@ class DockerHubService(RegistryService):
 
     async def _ask(self, method: str, target: str, what: str, *, ok: Collection[int]) -> Answer:
         call = Call(method=method, target=target, what=what, scopes=(), ok=ok, follow=False)
-        try:
-            return await self._hub.request(call)
-        except UnauthorizedError:
-            if not self._drop_token():
-                raise
-            return await self._hub.request(call)
+        return await self._hub.request(call)
 
-    def _drop_token(self) -> bool:
-        """Forget the token, since it was refused; say whether there was one, so that another may do."""
-        had = self._token is not None
-        self._token = None
-        return had
+    def _drop_token(self, refused: str) -> None:
+        """Forget the token if it was refused; one that was fetched just now is no worse than the next would be."""
+        token = self._token
+        if token is not None and refused == f"Bearer {token.text}" and self._may_drop_at <= self.api.clock.monotonic():
+            self._may_drop_at = self.api.clock.monotonic() + DROP_EVERY_S
+            self._token = None
 
     async def _authorization(self) -> str | None:
         """Return the Hub API's own token, fetched by the first who needs it; None to ask anonymously."""
@@ -270,8 +266,8 @@ class DockerHubService(RegistryService):
             answer = await self._hub.request(call, held=True)
         except RegistryError as exc:
             exc.retryable = False  # it had its tries: retries must not multiply
-            if exc.status in (400, 401, 403):
-                self._refused = (credential.key, asked + LOGIN_REFUSED_FOR_S, exc)
+            for_s = LOGIN_REFUSED_FOR_S if exc.status in (400, 401, 403) else LOGIN_FAILED_FOR_S
+            self._refused = (credential.key, self.api.clock.monotonic() + for_s, exc)
             raise
         fields = read_json(answer, what)
         text = fields.get("access_token") or fields.get("token") if isinstance(fields, dict) else None
@@ -285,7 +281,21 @@ class DockerHubService(RegistryService):
         if self._refused is not None:
             key, until, known = self._refused
             if key == credential.key and now < until:
-                raise UnauthorizedError(known.message, host=known.host, status=known.status) from known
+                raise type(known)(
+                    known.message,
+                    host=known.host,
+                    status=known.status,
+                    code=known.code,
+                    remedy=known.remedy,
+                    retryable=False,
+                ) from known
+
+
+def _wants(host: str) -> str:
+    return (
+        f'set username and password for "{host}" under registries: an access token with the right to read, and to '
+        "delete where tags are deleted, of an account that may see the repository"
+    )
 
 
 def _can_log_in(credential: Credential | None) -> bool:

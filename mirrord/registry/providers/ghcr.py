@@ -276,7 +276,7 @@ class GhcrService(RegistryService):
                 remedy='use the registry by the name that GitHub Enterprise Server gives it, "containers.HOST"',
             )
         if self._opened is None:
-            self._opened = self.api.open(self._base.url, self._authorization)
+            self._opened = self.api.open(self._base.url, self._authorization, wants=_READ_REMEDY)
         return self._opened
 
     async def _authorization(self) -> str | None:

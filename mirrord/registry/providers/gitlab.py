@@ -148,7 +148,7 @@ class GitlabService(RegistryService):
                     remedy="name the repositories in the rules",
                 )
             self._prefix = path.removesuffix(_TOKEN_PATH)
-            self._opened = self.api.open(str(Origin.parse(realm)), self._authorization)
+            self._opened = self.api.open(str(Origin.parse(realm)), self._authorization, wants=_REMEDY)
         return self._opened
 
     async def _authorization(self) -> str | None:

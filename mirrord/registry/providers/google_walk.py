@@ -42,6 +42,7 @@ API: Final = "https://artifactregistry.googleapis.com"
 _PAGE_SIZE = 1000
 _KEYS = frozenset({"child", "manifest", "tags"})
 """A tag list has one of them at least; else it is something else, and no proof that a path is empty."""
+_RIGHT: Final = "allow artifactregistry.repositories.list to the credential (roles/artifactregistry.reader)"
 _OAUTH_USERS = frozenset({OAUTH_USER, "_token", "_dcgcloud_token"})
 
 
@@ -124,7 +125,7 @@ class Walk:
             token = page.get("nextPageToken") if isinstance(page, dict) else None
             return f"{place}&pageToken={percent(str(token), safe='')}" if token else None
 
-        http = self._rest = self._rest or self._api.open(API, self._authorization)
+        http = self._rest = self._rest or self._api.open(API, self._authorization, wants=_RIGHT)
         async for page in json_pages(http, place, what, following):
             if page == {}:
                 continue  # none at all

@@ -300,7 +300,11 @@ class HarborService(RegistryService):
     def _api(self) -> RegistryHttp:
         if self._client is None:
             scheme = "http" if self.api.settings.plain_http else "https"
-            self._client = self.api.open(f"{scheme}://{self.api.host}", self._authorization)
+            wants = (
+                f'set username and password for "{self.api.host}" under registries: a member of the project, or a '
+                "robot account with the permission to list its repositories and artifacts"
+            )
+            self._client = self.api.open(f"{scheme}://{self.api.host}", self._authorization, wants=wants)
         return self._client
 
     async def _authorization(self) -> str | None:

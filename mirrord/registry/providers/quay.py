@@ -204,7 +204,7 @@ class QuayService(RegistryService):
     def _http(self) -> RegistryHttp:
         if self._opened is None:
             scheme = "http" if self.api.settings.plain_http else "https"
-            self._opened = self.api.open(f"{scheme}://{self.api.host}", self._authorization)
+            self._opened = self.api.open(f"{scheme}://{self.api.host}", self._authorization, wants=_REMEDY)
         return self._opened
 
     async def _authorization(self) -> str | None:

@@ -29,12 +29,24 @@ Authorization = Callable[[], Awaitable[str | None]]
 class ApiOpener(Protocol):
     """Opens clients of APIs beside the distribution API."""
 
-    def __call__(self, base: str, authorization: Authorization, *, direct: bool = False) -> RegistryHttp:
+    def __call__(
+        self,
+        base: str,
+        authorization: Authorization,
+        *,
+        direct: bool = False,
+        wants: str = "",
+        drop: Callable[[str], None] | None = None,
+    ) -> RegistryHttp:
         """Return a client of the API at ``base``, ``https://hub.docker.com`` for instance, made on first use.
 
         It has limits, retries and a breaker of its own, follows nothing to another origin, and carries what
         ``authorization`` returns: never the registry's tokens. A ``direct`` one goes past the registry's proxy:
         for what the machine itself, or the cloud below it, answers.
+
+        ``wants`` is the remedy of refusals: which credential with which right would do. ``drop`` is told a value that
+        was refused; where it makes ``authorization`` return another one, that is tried at once. By default the
+        registry's credential is asked for anew.
         """
         ...
 

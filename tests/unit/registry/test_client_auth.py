@@ -472,6 +472,7 @@ async def test_challenge_of_the_storage_is_not_met() -> None:
 @pytest.mark.parametrize("challenge", ['Bearer realm="https://evil.test/token"', "Basic"], ids=["bearer", "basic"])
 async def test_challenge_of_a_foreign_upload_host_teaches_nothing(challenge: str) -> None:
     routes = Routes()
+    routes.get("https://8.8.8.8/v2/", headers={"Authorization": "Basic dTpjYW5hcnk="}).respond(200)
     routes.get("https://8.8.8.8/v2/").respond(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
     routes.post("https://8.8.8.8/v2/team/app/blobs/uploads/").respond(
         202, headers={"Location": "https://storage.test/upload/1?sig=x"}
@@ -567,6 +568,38 @@ async def test_many_tasks_with_a_dead_token_renew_it_once() -> None:
                 group.start_soon(client.reader().head, Tag("1.0"))
 
     assert registry.traffic.counts["token"] == 2
+
+
+async def test_fifty_requests_of_every_kind_with_dead_tokens_renew_each_once() -> None:
+    async with filled(BEARER) as registry, open_client(registry) as client:
+        registry.store.add_blob("team/base", CONTENT)
+        reader, writer, origin = client.reader(), client.writer(), Repository(registry.host, "team/base")
+
+        async def put_blob(number: int) -> None:
+            content = CONTENT + bytes([number])
+            await writer.put_blob(blob_of(content), stream(content))
+
+        async def everything(number: int) -> None:
+            async with anyio.create_task_group() as group:
+                group.start_soon(reader.head, Tag("1.0"))
+                group.start_soon(reader.manifest, IMAGE.digest)
+                group.start_soon(read_blob, client)
+                group.start_soon(client.tags)
+                group.start_soon(reader.referrers, IMAGE.digest)
+                group.start_soon(writer.has_blob, BLOB)
+                group.start_soon(writer.mount_blob, BLOB, origin)
+                group.start_soon(put_blob, number)
+                group.start_soon(write_image, writer, IMAGE, f"1.{number}")
+
+        await everything(0)
+        scopes = registry.traffic.counts["token"]
+        registry.tokens.revoke_all()
+        async with anyio.create_task_group() as group:
+            for number in range(1, 7):
+                group.start_soon(everything, number)
+
+    assert registry.traffic.counts["token"] == 2 * scopes
+    assert not client.http.authorizer._locks  # type: ignore[attr-defined]
 
 
 async def test_settings_without_plain_http_do_not_speak_it() -> None:

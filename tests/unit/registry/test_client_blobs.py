@@ -293,8 +293,10 @@ async def test_url_of_a_layer_is_not_trusted(url: str) -> None:
 
 @pytest.mark.covers("A1", "A10")
 async def test_layer_is_fetched_from_its_urls_without_any_credential() -> None:
-    routes = routes_without_the_blob()
+    routes = Routes()
+    routes.get("https://8.8.8.8/v2/", headers={"Authorization": "Basic dTpjYW5hcnk="}).respond(200)
     routes.get("https://8.8.8.8/v2/").respond(401, headers={"WWW-Authenticate": "Basic"})
+    routes.get(path__startswith="/v2/team/app/blobs/").respond(404)
     routes.get("https://gone.test/x").respond(404)
     challenge = {"WWW-Authenticate": 'Bearer realm="https://8.8.8.8/token"'}
     routes.get("https://canary.test/x").respond(401, headers=challenge)

@@ -14,8 +14,9 @@ from mirrord.errors import AddressRefusedError, DeniedError, RateLimitedError, R
 from mirrord.oci.reference import Repository, Tag
 from mirrord.ports.events import RequestDone
 from mirrord.ports.settings import RegistrySettings
-from mirrord.registry.http import RATE_LIMIT_TRIES, TRIES, UNREACHABLE_FOR_S
+from mirrord.registry.http import UNREACHABLE_FOR_S
 from mirrord.registry.retry import LONGEST_HINT_S
+from mirrord.registry.retrying import RATE_LIMIT_TRIES, TRIES
 from mirrord.registry.throttle import RegistrySlots
 from tests.contract.images import blob_of, build_artifact, build_image, stream, write_blobs, write_image
 from tests.fakes.clients import Client, credential_of, open_client, settings_of

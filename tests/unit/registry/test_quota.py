@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,6 +214,46 @@ class TestMetering:
         await hub.pull()
 
         assert hub.remaining == 4
+
+    async def test_window_that_passed_while_nobody_pulled_is_asked_about_at_once(self) -> None:
+        """A service sleeps between runs: what was used up then has come back since, and nobody waits for it."""
+        hub = Registry(1)
+        await hub.look()
+        await hub.pull()
+        with pytest.raises(QuotaExhaustedError):
+            await hub.pull()
+        hub.clock.advance(21_601)
+        hub.remaining = 100
+        await hub.pull()
+
+        assert hub.clock.slept == []
+
+    async def test_pull_that_is_cancelled_while_it_waits_leaves_nothing_behind(self) -> None:
+        hub = Registry(0, window_s=60)
+        hub.clock = FakeClock(manual=True)
+        hub.metering = Metering(host="docker.io", reserve=0, identity=hub.identity, clock=hub.clock, events=hub.events)
+        await hub.look()
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                for _ in range(5):
+                    group.start_soon(hub.pull)
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        hub.remaining = 1
+        await hub.look()
+        await hub.pull()
+
+        assert (hub.remaining, hub.looks) == (0, 2)
+
+    async def test_pull_that_is_cancelled_on_its_way_may_have_counted(self) -> None:
+        hub = Registry(1)
+        await hub.look()
+        with anyio.CancelScope() as scope:
+            async with hub.metering.pull(hub.look):
+                scope.cancel()
+                await anyio.lowlevel.checkpoint()
+        with pytest.raises(QuotaExhaustedError):
+            await hub.pull()
 
     async def test_pull_without_an_answer_counts_as_spent(self) -> None:
         """The registry may have counted it: one is left, its answer is lost, and no other is made on a guess."""

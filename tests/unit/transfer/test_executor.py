@@ -603,6 +603,56 @@ async def test_executor_holds_the_tag_back_where_an_attachment_fails(bench: Benc
     assert bench.memory.at(A).tags == {}
 
 
+# --- what brings no blob
+
+
+async def test_executor_makes_the_repository_for_an_index_without_blobs(bench: Bench) -> None:
+    """Nothing is delivered then, and a registry that wants repositories made first would refuse the manifest."""
+    empty = bench.memory.add(SOURCE, index_of([]), "1.0")
+
+    results = await bench.copy(make_job(empty, A, tags=("1.0", "latest")))
+
+    assert outcomes(results) == {A: COPIED}
+    verbs = [operation.verb for operation in bench.memory.log if operation.location == A]
+    assert (verbs[0], verbs.count("ensure_exists")) == ("ensure_exists", 1)
+
+
+async def test_executor_makes_the_repository_once_where_blobs_are_brought(bench: Bench, index: Content) -> None:
+    await bench.copy(make_job(index, A))
+
+    assert bench.memory.count("ensure_exists", at=A) == 1
+
+
+async def test_executor_puts_nothing_into_a_repository_that_cannot_be_made(bench: Bench) -> None:
+    empty = bench.memory.add(SOURCE, index_of([]), "1.0")
+    bench.memory.fail("ensure_exists", DeniedError("no right to create it"), at=A)
+
+    results = await bench.copy(make_job(empty, A, B))
+
+    assert outcomes(results) == {A: FAILED, B: COPIED}
+    assert codes(results)[A] == "DENIED"
+    assert bench.memory.count("put_manifest", at=A) == 0
+
+
+async def test_images_that_wait_for_a_repository_are_told_why_it_cannot_be_made(bench: Bench) -> None:
+    images = [bench.memory.add(SOURCE, index_of([], annotations={"n": str(i)})) for i in range(3)]
+    trap = bench.memory.fail("ensure_exists", DeniedError("no right to create it"), at=A, times=None)
+    trap.gate = anyio.Event()
+    results: list[UnitResult] = []
+
+    async def copy(image: Content) -> None:
+        results.extend(await bench.copy(make_job(image, A)))
+
+    async with anyio.create_task_group() as group:
+        for image in images:
+            group.start_soon(copy, image)
+        await anyio.wait_all_tasks_blocked()
+        trap.open()
+
+    assert {result.problem.code for result in results if result.problem} == {"DENIED"}
+    assert len(results) == len(images)
+
+
 # --- deadlock
 
 
