@@ -776,7 +776,7 @@ async def test_right_that_lacks_at_the_hub_is_no_reason_to_log_in_for_each_reque
         await bulk(client)
         net.hub.fault(Respond(401), kind="api", where=lambda record: record.method == "DELETE", times=None)
         for _ in range(20):
-            with pytest.raises(UnauthorizedError, match="hub.docker.com"):
+            with pytest.raises(UnauthorizedError, match=r"hub\.docker\.com"):
                 await client.writer(PATH).delete(Tag("1.0"))
 
     assert net.api.logins <= 3
