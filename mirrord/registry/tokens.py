@@ -135,7 +135,9 @@ class Authorizer(RequestAuthorizer):
         try:
             return await self._value(challenge, scopes, credential)
         except UnauthorizedError:
-            fresh = await self._credential()  # what was refused was dropped; is there anything else?
+            if credential is not None:
+                self._drop()
+            fresh = await self._credential()  # is there anything else?
             if credential is None or fresh is None or fresh.key == credential.key:
                 raise
             return await self._value(challenge, scopes, fresh)
@@ -166,7 +168,6 @@ class Authorizer(RequestAuthorizer):
             try:
                 accepted = await self._knock(value)
             except UnauthorizedError as exc:
-                self._drop()
                 error = self._rejected(credential, said=exc)
                 vetting.reject(key, error)
                 raise error from exc
@@ -255,8 +256,6 @@ class Authorizer(RequestAuthorizer):
                     fresh = await self._vetted(challenge, scopes, credential)
                 except RegistryError as exc:
                     exc.retryable = False  # whoever asked the service made its tries: retries must not multiply
-                    if isinstance(exc, UnauthorizedError):
-                        self._drop()
                     self._remember_failure(key, exc)
                     raise
                 if len(self._tokens) >= _MOST_TOKENS:

@@ -577,6 +577,28 @@ async def test_credential_that_the_token_service_refuses_is_dropped_and_its_succ
     assert bench.drops == 1
 
 
+@pytest.mark.parametrize("challenge", [BEARER, 'Basic realm="r"'], ids=["bearer", "basic"])
+async def test_source_of_a_rejected_credential_is_asked_again_before_long(challenge: str) -> None:
+    """Clouds hand out credentials that are not good yet: the next one is used when there is one."""
+    bench = Bench(challenge=challenge)
+    bench.service.answers = [TokenAnswer(status=401, body=b"{}")] * 2
+
+    async def knock(value: str) -> bool:
+        if value == basic():
+            raise UnauthorizedError("no", status=401)
+        return True
+
+    bench.authorizer._knock = knock
+    for _ in range(5):
+        with pytest.raises(UnauthorizedError):
+            await bench.authorizer.header(PULL)
+    assert bench.drops == 1
+    bench.next = ANOTHER
+    bench.clock.advance(15)
+
+    assert await bench.authorizer.header(PULL) in {"Bearer token-3", basic(ANOTHER)}
+
+
 async def test_nothing_is_dropped_before_a_challenge() -> None:
     bench = Bench(challenge="")
 
