@@ -260,6 +260,7 @@ class DockerHubService(RegistryService):
             scopes=(),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             content=body,
+            secrets=(credential.secret,),
             credential=False,
             follow=False,
         )
