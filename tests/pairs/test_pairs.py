@@ -8,14 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from mirrord.app import Network, open_app
-from mirrord.oci.reference import Repository
-from mirrord.planning.report import Outcome, RuleReport
-from mirrord.planning.rule import Rule, Source
-from mirrord.planning.target import TargetTemplate
-from mirrord.ports.events import NullSink
-from mirrord.ports.settings import EnvSecret, RegistrySettings, Secret, TlsSettings
-from mirrord.sync.run import Run
+from mirrord.planning.report import Outcome
+from mirrord.ports.settings import EnvSecret, RegistrySettings, TlsSettings
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import Names, Profile
 from tests.fakes.registries.dockerhub import DOCKERHUB, NAMES_DOCKERHUB
@@ -23,6 +17,7 @@ from tests.fakes.registries.ecr import ECR, NAMES_ECR, control_plane
 from tests.fakes.registries.ecr import HOST as ECR_HOST
 from tests.fakes.registries.ghcr import GHCR, NAMES_GHCR
 from tests.fakes.registries.google import GOOGLE, NAMES_GOOGLE, GoogleApi
+from tests.fakes.runs import Pass, logged_in, mirror
 from tests.integration.conftest import StartFront, StartRegistry
 from tests.integration.servers import Credentials
 from tests.pairs.content import make_shelf
@@ -68,10 +63,7 @@ class Bench:
             return Emulated(registry, host, RegistrySettings(host=host))
         if isinstance(registry.api, GoogleApi):  # where somebody has to make repositories beforehand
             registry.api.made |= {"acme-prod/images", "acme-prod/mirror"}
-        auth = registry.profile.auth
-        return Emulated(
-            registry, host, RegistrySettings(host=host, username=auth.user, password=EnvSecret(auth.password))
-        )
+        return Emulated(registry, host, logged_in(registry, host))
 
     def _nginx(self) -> Real:
         start: StartRegistry = self.request.getfixturevalue("start_registry")
@@ -95,28 +87,9 @@ def pairs() -> Iterator[object]:
             yield pytest.param(source, target, id=f"{source}-to-{target}", marks=marks)
 
 
-async def sync(bench: Bench, rule: Rule, *sides: Side) -> RuleReport:
-    """Run mirrord once, as a process of its own would."""
-
-    async def read_secret(secret: Secret) -> str:
-        assert isinstance(secret, EnvSecret)
-        return secret.name
-
-    async with open_app(
-        settings={side.host: side.settings for side in sides},
-        read_secret=read_secret,
-        environment={},
-        events=NullSink(),
-        network=Network(transport=bench.internet.transport, resolver=bench.internet.resolve),
-    ) as app:
-        run = Run(app.context, [rule])
-        await run.carry_out(app.executor())
-        return run.rules[0].report()
-
-
-def said(report: RuleReport) -> list[str]:
+def said(done: Pass) -> list[str]:
     """Return what went wrong, as it would be shown."""
-    return [str(p) for p in report.problems] + [r.reason for r in report.results if r.problem] + list(report.warnings)
+    return done.problems + [warning for report in done.reports for warning in report.warnings]
 
 
 @pytest.mark.parametrize(("source_kind", "target_kind"), list(pairs()))
@@ -131,16 +104,13 @@ async def test_pair_mirrors_everything_and_then_writes_nothing(
             path = PATHS.get(source_kind, ("acme/app", ""))[0]
             target_path = PATHS.get(target_kind, ("", "acme/mirror"))[1]
             source.fill(path, shelf)
-            rule = Rule(
-                name="pair",
-                source=Source(location=Repository(source.host, path)),
-                targets=(TargetTemplate.parse(f"{target.host}/{target_path}"),),
-            )
+            settings = {side.host: side.settings for side in (source, target)}
+            places = f"{source.host}/{path}", f"{target.host}/{target_path}"
 
-            first = await sync(bench, rule, source, target)
+            first = await mirror(internet, *places, settings=settings)
             lacking = target.lacks(target_path, shelf)
             target.forget()
-            second = await sync(bench, rule, source, target)
+            second = await mirror(internet, *places, settings=settings)
             written = target.writes()
 
     assert said(first) == []
