@@ -122,4 +122,13 @@ def complain(text: str) -> None:
 
 def show_traceback(error: BaseException) -> None:
     """Write where an exception came from to stderr."""
-    complain("".join(traceback.format_exception(error)).rstrip())
+    complain(traceback_text(error))
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return a traceback with all causes. Messages of other libraries may quote what was sent: secrets are left out."""
+    from mirrord.registry.redact import redact_text
+
+    entries = traceback.format_exception(error)
+    shown = [entry if entry.lstrip(" |+-").startswith("File ") else redact_text(entry) for entry in entries]
+    return "".join(shown).rstrip()

@@ -34,7 +34,8 @@ class Call:
 
     ``ok`` are the statuses that the caller handles itself. ``limit`` caps the body; a longer one is an error.
     Without ``credential`` the call is anonymous; without ``follow`` a redirect is an answer like any other. ``door``
-    says where a URL that is not the registry's own came from. A ``metered`` call asks for a manifest: where the
+    says where a URL that is not the registry's own came from. ``secrets`` are those in its headers and content: what an
+    answer quotes of them is not told. A ``metered`` call asks for a manifest: where the
     registry counts pulls, a GET is one, and every answer tells what is left.
     """
 
@@ -51,6 +52,7 @@ class Call:
     follow: bool = True
     door: Door = Door.LINK
     metered: bool = False
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 class About(TypedDict):

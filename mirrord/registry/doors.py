@@ -79,7 +79,11 @@ class Doors:
 
     def is_own(self, ruling: Ruling) -> bool:
         """Say whether a ruling's URL is the registry's own."""
-        return ruling.url.startswith(f"{self.base}/") or Origin.parse(ruling.url) == self._trust.origin
+        return self.is_at_home(ruling.url)
+
+    def is_at_home(self, url: str) -> bool:
+        """Say whether a URL that was asked is the registry's own."""
+        return url.startswith(f"{self.base}/") or Origin.parse(url) == self._trust.origin
 
     def transport(self, ruling: Ruling) -> Transport:
         """Return the transport that reaches the URL of a ruling."""

@@ -31,7 +31,7 @@ from mirrord.registry.challenge import parse_challenges
 from mirrord.registry.doors import Doors
 from mirrord.registry.errorbody import error_from_response
 from mirrord.registry.origin import Door, Ruling, Verdict, resolve
-from mirrord.registry.redact import redact_url
+from mirrord.registry.redact import hide, redact_url, sent_secrets
 from mirrord.registry.throttle import Throttle
 from mirrord.registry.unanswered import unanswered
 
@@ -178,7 +178,7 @@ class Exchange:
             path=path_of(call.target),
             status=response.status_code,
             headers=response.headers,
-            body=body[:ERROR_BODY_CAP],
+            body=hide(body[:ERROR_BODY_CAP], [*call.secrets, *sent_secrets(response.request.headers)]),
             what=call.what,
             now=self._clock.now(),
         )

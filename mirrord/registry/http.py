@@ -214,16 +214,11 @@ class RegistryHttp:
         Takes no place: others may hold all of them while they wait for this answer.
         Source: distribution-spec v1.1.1, end-1.
         """
-        call = Call(
-            method="GET",
-            target="/v2/",
-            what=f"greet the registry {self.host}",
-            scopes=(),
-            ok=_GREETED,
-            credential=False,
-        )
+        what = f"greet the registry {self.host}"
+        call = Call(method="GET", target="/v2/", what=what, scopes=(), ok=_GREETED, credential=False)
         answer = await self._attempt(call, held=True)
-        if answer.status == 401:  # noqa: PLR2004 - Unauthorized
+        # Where a redirect led nobody speaks for the registry: not on how its credential is to be sent.
+        if answer.status == 401 and self._exchange.doors.is_at_home(answer.url):  # noqa: PLR2004 - Unauthorized
             self.authorizer.learn(answer.headers.get_list("www-authenticate"))
         self._lets_all_in = answer.status != 401  # noqa: PLR2004 - Unauthorized
         return answer.status

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from urllib.parse import quote as percent
 
 from mirrord.errors import quote
 
 PLACEHOLDER = "[redacted]"
 _LONGEST_SHOWN = 300
+_SHORTEST_SECRET = 4
+_SECRET_HEADERS = ("-token", "-identity-header")
 _URL = re.compile(r"(?P<head>[^?#]{0,65536})(?P<tail>.*)", re.DOTALL)
 _AUTHORITY = re.compile(
     r"(?P<scheme>(?:[A-Za-z][A-Za-z0-9+.-]{0,19}:)?//)(?P<authority>[^/\\]*)(?P<path>.*)", re.DOTALL
@@ -48,6 +56,28 @@ def redact_url(url: str) -> str:
     if "@" in parts["path"] or not _PLAIN_PORT.fullmatch(authority):
         return f"{parts['scheme']}{PLACEHOLDER}"  # "https://user:pass/word@host": the path holds half of a password
     return quote(f"{parts['scheme']}{authority}{parts['path']}", _LONGEST_SHOWN) + mark
+
+
+def hide(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Return what a server said, without the secrets that it was sent: some quote them, in whatever words."""
+    for secret in secrets:
+        if len(secret) < _SHORTEST_SECRET:
+            continue  # it would stand in many words
+        for form in {secret, json.dumps(secret)[1:-1], percent(secret, safe="")}:
+            body = body.replace(form.encode(), PLACEHOLDER.encode())
+    return body
+
+
+def sent_secrets(headers: Mapping[str, str]) -> list[str]:
+    """Return what is secret in the headers of a request that was sent, names in lower case: tokens, and passwords."""
+    found = [value for name, value in headers.items() if name.endswith(_SECRET_HEADERS)]
+    scheme, _, text = headers.get("authorization", "").partition(" ")
+    if text:
+        found.append(text)
+    if scheme.lower() == "basic":
+        with suppress(binascii.Error, ValueError):
+            found.append(base64.b64decode(text, validate=True).decode().partition(":")[2])
+    return found
 
 
 def redact_text(text: str) -> str:

@@ -1,6 +1,6 @@
 """When to ask again, and how long to wait before it: hints of servers, backoff, and a budget. All of it pure.
 
-Defaults: the reliability reference, "Retry, breaker and deadline defaults".
+Sources: RFC 9110 section 10.2.3 (Retry-After); C41 of docs/reference/reliability.md: retries are bounded.
 """
 
 from __future__ import annotations

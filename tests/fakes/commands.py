@@ -17,8 +17,6 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from mirrord.cli.main import run
-from mirrord.demo.registry import Store
-from tests.fakes.images import Content
 from tests.fakes.profiles import Profile
 from tests.fakes.registry import FakeRegistry
 
@@ -39,15 +37,6 @@ def serving(*profiles: Profile) -> Iterator[tuple[FakeRegistry, ...]]:
         yield tuple(
             stack.enter_context(portal.wrap_async_context_manager(FakeRegistry(profile))) for profile in profiles
         )
-
-
-def put(store: Store, repository: str, content: Content, *tags: str) -> None:
-    """Put an image with all that is below it into a repository."""
-    for digest, blob in content.blobs.items():
-        store.add_blob(repository, blob, digest)
-    for digest, manifest in content.manifests.items():
-        own = tags if digest == content.digest else ()
-        store.add_manifest(repository, manifest.raw, manifest.descriptor.media_type, tags=own, digest=digest)
 
 
 def run_command(*arguments: str) -> Finished:

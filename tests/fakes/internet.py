@@ -21,8 +21,11 @@ import aiohttp.abc
 import trustme
 
 from mirrord.demo.registry import Store
+from mirrord.demo.registry.asgi import AsgiApp
+from mirrord.demo.serving import serve
 from mirrord.ports.credentials import Credential, CredentialProvider
-from mirrord.ports.settings import RegistrySettings
+from mirrord.ports.settings import RegistrySettings, TlsSettings
+from mirrord.registry.origin import DEFAULT_PORTS
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.tls import make_ssl_context
 from mirrord.registry.transport import AiohttpTransport, Transport
@@ -30,36 +33,61 @@ from tests.fakes.clients import PUBLIC, Client, open_client
 from tests.fakes.clock import FakeClock
 from tests.fakes.profiles import Names, Profile
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.wire import Witness
 
 
 class Internet:
-    """Emulated registries by name. ``registries`` are all that joined, in their order."""
+    """Emulated registries by name. ``registries`` are all that joined, in their order.
 
-    def __init__(self) -> None:
+    A ``witness`` sees every request that arrives under any name.
+    """
+
+    def __init__(self, witness: Witness | None = None) -> None:
         self.registries: list[FakeRegistry] = []
+        self._hosts: dict[str, str] = {}
+        self._witness = witness
         self._authority = trustme.CA()
         self._stack = AsyncExitStack()
 
     async def join(self, profile: Profile, names: Names, *, store: Store | None = None) -> FakeRegistry:
         """Put a registry on the net; it leaves with the context."""
         hosts = [name.partition(":")[0] for name in (names.registry, names.tokens, names.storage, names.api) if name]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._authority.issue_cert(*hosts).configure_cert(context)
-        registry = FakeRegistry(profile, store=store, ssl_context=context, names=names)
+        context = self._certified(*hosts)
+        registry = FakeRegistry(profile, store=store, ssl_context=context, names=names, witness=self._witness)
         await self._stack.enter_async_context(registry)
         self.registries.append(registry)
         return registry
 
+    async def host(self, origin: str, app: AsgiApp) -> None:
+        """Serve an application at an origin, ``https://cdn.test`` or ``http://cdn.test``; it leaves with the context.
+
+        The plain origin of a registry's name can be hosted too: another port leads there.
+        """
+        scheme, _, name = origin.partition("://")
+        context = self._certified(name) if scheme == "https" else None
+        watched = app if self._witness is None else self._witness.around(app, origin)
+        address = await self._stack.enter_async_context(serve(watched, grace_s=0.1, ssl_context=context))
+        self._hosts[f"{name}:{DEFAULT_PORTS[scheme]}"] = address
+
+    def _certified(self, *hosts: str) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._authority.issue_cert(*hosts).configure_cert(context)
+        return context
+
     @property
     def addresses(self) -> Mapping[str, str]:
-        """Where each name listens."""
-        return {name: address for registry in self.registries for name, address in registry.addresses.items()}
+        """Where each name listens; those with a port first of all."""
+        joined = {name: address for registry in self.registries for name, address in registry.addresses.items()}
+        return {**joined, **self._hosts}
 
     def transport(self, settings: RegistrySettings, foreign: bool) -> Transport:
         """Return the way to the net, for one registry's client."""
 
         def context() -> ssl.SSLContext:
-            context = make_ssl_context(settings.tls, foreign=foreign)
+            if settings.tls == TlsSettings():  # the system's authorities take a while to read, at each connection
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            else:
+                context = make_ssl_context(settings.tls, foreign=foreign)
             self._authority.configure_trust(context)
             return context
 
@@ -115,7 +143,8 @@ class _Names(aiohttp.abc.AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[aiohttp.abc.ResolveResult]:
-        address = self._internet.addresses.get(host)
+        addresses = self._internet.addresses
+        address = addresses.get(f"{host}:{port}") or addresses.get(host)
         if address is None:
             raise OSError(None, f"no such name on this net: {host}")
         ip, _, real_port = address.partition(":")

@@ -30,7 +30,7 @@ from tests.fakes.profiles import BASIC, BEARER, DISTRIBUTION_V2, DISTRIBUTION_V3
 from tests.fakes.storage import Storage
 from tests.fakes.switches import Switches
 from tests.fakes.tokens import EmulatorClock, TokenService, refusal_answer
-from tests.fakes.wire import Exchange, OpenProtocol, capture, http_text, replayed
+from tests.fakes.wire import Exchange, OpenProtocol, Witness, capture, http_text, replayed
 
 __all__ = ["BASIC", "BEARER", "DISTRIBUTION_V2", "DISTRIBUTION_V3", "FakeRegistry", "Profile", "Refusal"]
 
@@ -41,7 +41,8 @@ class FakeRegistry:
 
     ``store`` is what it holds, ``traffic`` what was asked of it (token requests count as ``token``),
     ``storage_traffic`` what was asked of the storage behind redirects, ``clock`` the clock of tokens, signatures and
-    quotas. ``switches.created`` are repositories that exist although nothing was pushed to them.
+    quotas. ``switches.created`` are repositories that exist although nothing was pushed to them. A ``witness`` sees
+    every request at each of its origins.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class FakeRegistry:
         store: Store | None = None,
         ssl_context: ssl.SSLContext | None = None,
         names: Names | None = None,
+        witness: Witness | None = None,
     ) -> None:
         self.profile = profile
         self.names = names
@@ -59,8 +61,10 @@ class FakeRegistry:
         self.traffic = Traffic()
         self.storage_traffic = Traffic()
         self.clock = EmulatorClock()
-        self.tokens = TokenService(profile.auth, self.clock)
-        self.storage = Storage(self.store, self.clock, life_s=profile.blobs.signature_life_s)
+        self._witness = witness
+        known_as = names.registry if names is not None else ""
+        self.tokens = TokenService(profile.auth, self.clock, of=known_as)
+        self.storage = Storage(self.store, self.clock, life_s=profile.blobs.signature_life_s, of=known_as)
         self.switches = Switches(profile=profile, store=self.store, storage=self.storage, clock=self.clock)
         self.tokens.created = self.switches.created
         self.tokens.exists = lambda name: name in self.switches.created or name in self.store.repositories()
@@ -117,7 +121,8 @@ class FakeRegistry:
         async with AsyncExitStack() as stack:
 
             async def listen(app: AsgiApp, name: str | None) -> str:
-                address = await stack.enter_async_context(self._serve(app))
+                watched = app if name is None else self.watched(app, f"{self.scheme}://{name}")
+                address = await stack.enter_async_context(self._serve(watched))
                 if name is not None:
                     self.addresses[name.partition(":")[0]] = address
                 return name or address
@@ -145,6 +150,10 @@ class FakeRegistry:
         await self._stack.aclose()
         if error is None:
             self.assert_all_fired()
+
+    def watched(self, app: AsgiApp, origin: str) -> AsgiApp:
+        """Return ``app`` with the witness before it, where there is one."""
+        return app if self._witness is None else self._witness.around(app, origin)
 
     def _serve(self, app: AsgiApp) -> AbstractAsyncContextManager[str]:
         async def served(scope: Scope, receive: Receive, send: Send) -> None:  # uvicorn takes methods for ASGI 2

@@ -15,22 +15,28 @@ from tests.fakes.wire import with_headers
 
 
 class Storage:
-    """Serves blobs to whoever holds a URL that it signed: each for one method, for a while, byte for byte."""
+    """Serves blobs to whoever holds a URL that it signed: each for one method, for a while, byte for byte.
 
-    def __init__(self, store: Store, clock: EmulatorClock, *, life_s: float) -> None:
+    ``seals`` are the signatures given so far; those of the storage behind another registry (``of``) differ.
+    """
+
+    def __init__(self, store: Store, clock: EmulatorClock, *, life_s: float, of: str = "") -> None:
         self.store = store
         self.clock = clock
         self.life_s = life_s
+        self.seals: list[str] = []
+        self._of = of
         self._signed: dict[tuple[str, bytes], tuple[Route, float]] = {}
 
     def sign(self, method: str, repository: str, digest: Digest) -> str:
         """Return path and query for reading a blob. The query has what clients like to re-encode."""
         number = len(self._signed) + 1
-        seal = hashlib.sha256(f"{number} {digest}".encode()).hexdigest()
+        seal = hashlib.sha256(f"{self._of} {number} {digest}".encode()).hexdigest()
         query = f"X-Amz-Credential=KEY%2f20260101%2Fs3&response=a+b%20c~d&empty=&X-Amz-Signature={seal}%3D%3d"
         target = f"/storage/{quote(repository)}/{digest.hex}?{query}"
         route = Route(kind=RouteKind.BLOB, repository=repository, reference=str(digest))
         self._signed[method, target.encode()] = (route, self.clock.now_s + self.life_s)
+        self.seals.append(seal)
         return target
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

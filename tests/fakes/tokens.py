@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -51,12 +52,16 @@ class Token:
 
 
 class TokenService:
-    """Issues opaque tokens, as an application on a port of its own, and knows which of them are good."""
+    """Issues opaque tokens, as an application on a port of its own, and knows which of them are good.
 
-    def __init__(self, auth: Auth, clock: EmulatorClock) -> None:
+    No two registries issue the same: ``of`` is the name of the one that this is for.
+    """
+
+    def __init__(self, auth: Auth, clock: EmulatorClock, *, of: str = "") -> None:
         self.auth = auth
         self.clock = clock
         self.issued: dict[str, Token] = {}
+        self._seal = hashlib.sha256(of.encode()).hexdigest()[:32]
         self.count = 0
         self.created: set[str] = set()
         self.exists: Callable[[str], bool] = lambda name: name in self.created
@@ -112,9 +117,10 @@ class TokenService:
         if self.auth.opaque_scope and self.auth.opaque_scope in scopes:
             access |= {("*", "*", action) for action in allowed}
         self.count += 1
-        text = f"token-{self.count}.{'x' * 32}"
+        text = f"token-{self.count}.{self._seal}-{self.count}"
         if self.auth.told_life_s is not None:
-            text = jwt({"iat": 1_000_000, "exp": 1_000_000 + int(self.auth.told_life_s), "jti": self.count})
+            claims = {"iat": 1_000_000, "exp": 1_000_000 + int(self.auth.told_life_s), "jti": self.count}
+            text = jwt({**claims, "iss": self._seal})
         self.issued[text] = Token(text=text, access=access, dies_at_s=self.clock.now_s + self.auth.life_s)
         body: dict[str, object] = dict.fromkeys(self.auth.token_keys, text)
         if self.auth.expires_in is not None:
@@ -126,8 +132,9 @@ class TokenService:
 
 
 def jwt(claims: Mapping[str, object]) -> str:
-    """Return a JWT that says this; its signature is none."""
-    parts = [json.dumps({"alg": "RS256", "typ": "JWT"}), json.dumps(claims), "signature"]
+    """Return a JWT that says this; its signature is none, but differs from those of others."""
+    text = json.dumps(claims)
+    parts = [json.dumps({"alg": "RS256", "typ": "JWT"}), text, hashlib.sha256(text.encode()).hexdigest()]
     return ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in parts)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -18,6 +19,14 @@ class OpenProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}
+
+
+class Witness(Protocol):
+    """Sees the requests that applications get."""
+
+    def around(self, app: AsgiApp, origin: str) -> AsgiApp:
+        """Return ``app`` under watch; ``origin`` is where it listens, whatever a request says of itself."""
+        ...
 
 
 @dataclass(slots=True)

@@ -6,47 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from mirrord.app import open_app
 from mirrord.oci.digest import Digest
-from mirrord.oci.manifest import parse_manifest
-from mirrord.oci.reference import Repository
-from mirrord.planning.report import Outcome, RuleReport, TrafficReport
-from mirrord.planning.rule import Rule, Source
-from mirrord.planning.target import TargetTemplate
-from mirrord.ports.events import NullSink
-from mirrord.ports.settings import RegistrySettings, Secret
-from mirrord.sync.run import Run
+from mirrord.planning.rule import Rule
+from mirrord.ports.settings import RegistrySettings
 from tests.fakes.images import Content
 from tests.fakes.profiles import Profile
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import Pass, carry_out, process, rule
+from tests.fakes.stores import is_whole, put
 
 
 class OpenMirror(Protocol):
     """Opens a source and targets, each of its profile."""
 
     async def __call__(self, source: Profile, *targets: Profile) -> Mirror: ...
-
-
-async def no_secret(secret: Secret) -> str:
-    """There are none here."""
-    raise AssertionError(secret)
-
-
-@dataclass(frozen=True)
-class Pass:
-    """What one run said."""
-
-    reports: list[RuleReport]
-    traffic: TrafficReport
-
-    def count(self, outcome: Outcome) -> int:
-        return sum(report.count(outcome) for report in self.reports)
-
-    @property
-    def problems(self) -> list[str]:
-        """Everything that went wrong, as it would be shown."""
-        found = [str(problem) for report in self.reports for problem in report.problems]
-        return found + [result.reason for report in self.reports for result in report.results if result.problem]
 
 
 @dataclass(frozen=True)
@@ -58,20 +31,11 @@ class Mirror:
 
     def add(self, path: str, content: Content, *tags: str) -> Content:
         """Put content into a repository of the source."""
-        for raw in content.blobs.values():
-            self.source.store.add_blob(path, raw)
-        for manifest in content.graph().manifests:
-            names = tags if manifest is content.root else ()
-            self.source.store.add_manifest(path, manifest.raw, manifest.descriptor.media_type, tags=names)
-        return content
+        return put(self.source, path, content, *tags)
 
     def rule(self, path: str) -> Rule:
         """Return the rule that mirrors a repository to all targets."""
-        return Rule(
-            name=path,
-            source=Source(location=Repository(self.source.host, path)),
-            targets=tuple(TargetTemplate.parse(f"{target.host}/mirror/{path}") for target in self.targets),
-        )
+        return rule(f"{self.source.host}/{path}", *(f"{each.host}/mirror/{path}" for each in self.targets), name=path)
 
     async def sync(self, *paths: str, concurrency: int | None = None) -> Pass:
         """Mirror repositories, as a process of its own would; counts requests anew."""
@@ -82,10 +46,8 @@ class Mirror:
             registry.host: RegistrySettings(host=registry.host, plain_http=True, concurrency=concurrency)
             for registry in registries
         }
-        async with open_app(settings=settings, read_secret=no_secret, environment={}, events=NullSink()) as app:
-            run = Run(app.context, [self.rule(path) for path in paths])
-            await run.carry_out(app.executor())
-            return Pass([rule.report() for rule in run.rules], app.cost())
+        async with process(None, settings=settings) as app:
+            return await carry_out(app, *(self.rule(path) for path in paths))
 
     def asked(self, kind: str) -> int:
         """Return how many requests of a class the source answered."""
@@ -104,15 +66,3 @@ class Mirror:
     def serves(self, path: str, tag: str) -> list[Digest | None]:
         """Return what each target serves."""
         return [target.store.tags(f"mirror/{path}").get(tag) for target in self.targets]
-
-
-def is_whole(registry: FakeRegistry, path: str, digest: Digest) -> bool:
-    """Say whether a manifest and everything below it is there, byte for byte."""
-    stored = registry.store.manifest(path, digest)
-    if stored is None or Digest.of(stored.raw) != digest:
-        return False
-    parsed = parse_manifest(stored.raw, media_type=stored.media_type)
-    blobs = [(blob.digest, registry.store.blob(path, blob.digest)) for blob in parsed.blobs()]
-    return all(raw is not None and Digest.of(raw) == name for name, raw in blobs) and all(
-        is_whole(registry, path, child.digest) for child in parsed.children()
-    )

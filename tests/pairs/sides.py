@@ -11,7 +11,7 @@ from mirrord.oci.digest import Digest
 from mirrord.ports.settings import RegistrySettings
 from tests.fakes.images import Content
 from tests.fakes.registry import FakeRegistry
-from tests.faults.mirror import is_whole
+from tests.fakes.stores import is_whole, put
 from tests.integration.servers import HTTPServer
 from tests.pairs.content import Shelf
 
@@ -72,13 +72,10 @@ class Emulated(Side):
 
     def fill(self, path: str, shelf: Shelf) -> None:
         tagged = shelf.tagged if self.has_referrers_api else {**shelf.tagged, **shelf.listed}
-        for content in (*tagged.values(), *shelf.attached):
-            for raw in content.blobs.values():
-                self.registry.store.add_blob(path, raw)
-            for manifest in content.manifests.values():
-                self.registry.store.add_manifest(path, manifest.raw, manifest.descriptor.media_type)
         for tag, content in tagged.items():
-            self.registry.store.tag(path, tag, content.digest)
+            put(self.registry, path, content, tag)
+        for content in shelf.attached:
+            put(self.registry, path, content)
 
     def lacks(self, path: str, shelf: Shelf) -> list[str]:
         tags = self.registry.store.tags(path)

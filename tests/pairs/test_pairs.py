@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from mirrord.app import App, Network, open_app
-from mirrord.oci.reference import Repository
 from mirrord.planning.estimate import Estimate
-from mirrord.planning.report import BlobTally, Outcome, RuleReport
-from mirrord.planning.rule import Rule, Source
-from mirrord.planning.target import TargetTemplate
-from mirrord.ports.events import NullSink
-from mirrord.ports.settings import EnvSecret, RegistrySettings, Secret, TlsSettings
+from mirrord.planning.report import BlobTally, Outcome
+from mirrord.planning.rule import Rule
+from mirrord.ports.settings import EnvSecret, RegistrySettings, TlsSettings
 from mirrord.sync.estimating import Forecast, forecast
 from mirrord.sync.run import Run
 from tests.fakes.internet import Internet
@@ -25,6 +21,7 @@ from tests.fakes.registries.ecr import ECR, NAMES_ECR, control_plane
 from tests.fakes.registries.ecr import HOST as ECR_HOST
 from tests.fakes.registries.ghcr import GHCR, NAMES_GHCR
 from tests.fakes.registries.google import GOOGLE, NAMES_GOOGLE, GoogleApi
+from tests.fakes.runs import Pass, logged_in, mirror, process, rule
 from tests.integration.conftest import StartFront, StartRegistry
 from tests.integration.servers import Credentials
 from tests.pairs.content import make_shelf
@@ -70,10 +67,7 @@ class Bench:
             return Emulated(registry, host, RegistrySettings(host=host))
         if isinstance(registry.api, GoogleApi):  # where somebody has to make repositories beforehand
             registry.api.made |= {"acme-prod/images", "acme-prod/mirror"}
-        auth = registry.profile.auth
-        return Emulated(
-            registry, host, RegistrySettings(host=host, username=auth.user, password=EnvSecret(auth.password))
-        )
+        return Emulated(registry, host, logged_in(registry, host))
 
     def _nginx(self) -> Real:
         start: StartRegistry = self.request.getfixturevalue("start_registry")
@@ -97,38 +91,12 @@ def pairs() -> Iterator[object]:
             yield pytest.param(source, target, id=f"{source}-to-{target}", marks=marks)
 
 
-@asynccontextmanager
-async def process(bench: Bench, *sides: Side) -> AsyncIterator[App]:
-    """Open what a process of mirrord works with."""
-
-    async def read_secret(secret: Secret) -> str:
-        assert isinstance(secret, EnvSecret)
-        return secret.name
-
-    async with open_app(
-        settings={side.host: side.settings for side in sides},
-        read_secret=read_secret,
-        environment={},
-        events=NullSink(),
-        network=Network(transport=bench.internet.transport, resolver=bench.internet.resolve),
-    ) as app:
-        yield app
-
-
-async def sync(bench: Bench, rule: Rule, *sides: Side) -> RuleReport:
-    """Run mirrord once, as a process of its own would."""
-    async with process(bench, *sides) as app:
-        run = Run(app.context, [rule])
-        await run.carry_out(app.executor())
-        return run.rules[0].report()
-
-
-async def plan(bench: Bench, rule: Rule, *sides: Side) -> Forecast:
+async def plan(internet: Internet, what: Rule, settings: Mapping[str, RegistrySettings]) -> Forecast:
     """Say what a run would do, as a process of its own would."""
-    async with process(bench, *sides) as app:
-        run = Run(app.context, [rule])
+    async with process(internet, settings=settings) as app:
+        run = Run(app.context, [what])
         found = await forecast(app.context, run)
-        assert said(run.rules[0].report()) == []
+        assert said(Pass([run.rules[0].report()], app.cost())) == []
         return found
 
 
@@ -137,9 +105,9 @@ def foretold(planned: Forecast) -> set[tuple[str, str]]:
     return {(str(tag.target_tag), str(change.wanted)) for change in planned.changes for tag in change.tags}
 
 
-def carried_out(report: RuleReport) -> set[tuple[str, str]]:
+def carried_out(done: Pass) -> set[tuple[str, str]]:
     """Return the tags that a run wrote, with what they serve."""
-    copied = [result for result in report.results if result.outcome is Outcome.COPIED]
+    copied = [result for result in done.results if result.outcome is Outcome.COPIED]
     return {(str(target), str(result.served)) for result in copied for _, target in result.tags}
 
 
@@ -150,14 +118,14 @@ def tally(estimate: Estimate, source_kind: str, target_kind: str) -> BlobTally:
     return BlobTally(existed=estimate.existing, mounted=estimate.mount, uploaded=estimate.upload)
 
 
-def moved(report: RuleReport) -> BlobTally:
+def moved(done: Pass) -> BlobTally:
     """Return the blobs of all images of a run."""
-    return sum((result.blobs for result in report.results), BlobTally())
+    return sum((result.blobs for result in done.results), BlobTally())
 
 
-def said(report: RuleReport) -> list[str]:
+def said(done: Pass) -> list[str]:
     """Return what went wrong, as it would be shown."""
-    return [str(p) for p in report.problems] + [r.reason for r in report.results if r.problem] + list(report.warnings)
+    return done.problems + [warning for report in done.reports for warning in report.warnings]
 
 
 @pytest.mark.parametrize(("source_kind", "target_kind"), list(pairs()))
@@ -175,26 +143,23 @@ async def test_pair_mirrors_everything_and_then_writes_nothing(
             path = PATHS.get(source_kind, ("acme/app", ""))[0]
             target_path = PATHS.get(target_kind, ("", "acme/mirror"))[1]
             source.fill(path, shelf)
-            rule = Rule(
-                name="pair",
-                source=Source(location=Repository(source.host, path)),
-                targets=(TargetTemplate.parse(f"{target.host}/{target_path}"),),
-            )
+            settings = {side.host: side.settings for side in (source, target)}
+            places = f"{source.host}/{path}", f"{target.host}/{target_path}"
 
             there = source.repositories(), target.repositories()
             source.forget()
             pulls = [source.pulls()]
-            planned = await plan(bench, rule, source, target)
+            planned = await plan(internet, rule(*places), settings)
             written_by_plan = [*source.writes(), *target.writes()]
             assert (source.repositories(), target.repositories()) == there
             pulls.append(source.pulls())
-            first = await sync(bench, rule, source, target)
+            first = await mirror(internet, *places, settings=settings)
             pulls.append(source.pulls())
             lacking = target.lacks(target_path, shelf)
             target.forget()
-            second = await sync(bench, rule, source, target)
+            second = await mirror(internet, *places, settings=settings)
             written = target.writes()
-            nothing = await plan(bench, rule, source, target)
+            nothing = await plan(internet, rule(*places), settings)
 
     assert written_by_plan == []
     assert foretold(planned) == carried_out(first)

@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from mirrord.app import Gateway
 from mirrord.cli.planreport import PlanReport
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Repository
-from mirrord.planning.report import Outcome, Problem, RuleReport, TrafficReport, UnitResult
-from mirrord.planning.rule import Referrers, Rule, Source
-from mirrord.planning.target import TargetTemplate
+from mirrord.planning.report import Problem, TrafficReport
+from mirrord.planning.rule import Rule
 from mirrord.ports.events import NullSink
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.throttle import RegistrySlots
@@ -31,6 +29,8 @@ from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Names, Profile
 from tests.fakes.registries.dockerhub import DOCKERHUB, HOST, NAMES_DOCKERHUB, HubApi
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import Pass, rule
+from tests.fakes.stores import put
 
 TARGET = "registry.example"
 
@@ -50,23 +50,14 @@ class SharedClock(FakeClock):
 
 
 @dataclass(frozen=True)
-class Pass:
+class HubPass(Pass):
     """What one run said, what it cost by its own count, and the pulls that the registry counted."""
 
-    reports: list[RuleReport]
-    traffic: TrafficReport
     counted: int
 
     @property
-    def results(self) -> list[UnitResult]:
-        return [result for report in self.reports for result in report.results]
-
-    def count(self, outcome: Outcome) -> int:
-        return sum(report.count(outcome) for report in self.reports)
-
-    @property
-    def problems(self) -> list[Problem]:
-        """Everything that went wrong."""
+    def faults(self) -> list[Problem]:
+        """Everything that went wrong, as often as it did."""
         found = [problem for report in self.reports for problem in report.problems]
         return found + [result.problem for result in self.results if result.problem is not None]
 
@@ -88,22 +79,11 @@ class Scene:
 
     def add(self, path: str, content: Content, *tags: str, registry: FakeRegistry | None = None) -> Content:
         """Put content into Docker Hub, or into another registry."""
-        store = (registry or self.hub).store
-        for raw in content.blobs.values():
-            store.add_blob(path, raw)
-        for manifest in content.graph().manifests:
-            names = tags if manifest is content.root else ()
-            store.add_manifest(path, manifest.raw, manifest.descriptor.media_type, tags=names)
-        return content
+        return put(registry or self.hub, path, content, *tags)
 
     def rule(self, path: str, host: str = HOST, *, referrers: bool = True) -> Rule:
         """Return the rule that mirrors a repository to the other registry."""
-        return Rule(
-            name=path,
-            source=Source(location=Repository(host, path)),
-            targets=(TargetTemplate.parse(f"{TARGET}/mirror/{path}"),),
-            referrers=Referrers(enabled=referrers),
-        )
+        return rule(f"{host}/{path}", f"{TARGET}/mirror/{path}", name=path, referrers=referrers)
 
     def served(self, path: str) -> Mapping[str, Digest]:
         """Return what the target serves of a repository."""
@@ -120,14 +100,14 @@ class Scene:
         ) as client:
             yield client
 
-    async def sync(self, *rules: Rule, reserve: int = 0) -> Pass:
+    async def sync(self, *rules: Rule, reserve: int = 0) -> HubPass:
         """Carry out rules, as a process of its own would."""
         before = pulls_of(self.hub)
         async with self.client(reserve=reserve) as client:
             run = Run(self.context(client), rules)
             await run.carry_out(executor(client))
             reports = [rule.report() for rule in run.rules]
-        return Pass(reports, cost_of(client), pulls_of(self.hub) - before)
+        return HubPass(reports, cost_of(client), pulls_of(self.hub) - before)
 
     async def plan(self, *rules: Rule, reserve: int = 0) -> PlanReport:
         """Say what carrying out rules would do, as a process of its own would."""

@@ -22,8 +22,9 @@ from tests.fakes.images import make_artifact, make_image
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Manifests, Names, Profile, Refusal
 from tests.fakes.registries.acr import ACR, GUID, HOST, LOCKED, LOCKED_BEFORE, NAMES_ACR, api_of
-from tests.fakes.registries.scene import carry_out, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import carry_out, logged_in, process, rule
+from tests.fakes.stores import put
 from tests.fakes.tokens import REFRESH
 
 pytestmark = pytest.mark.anyio
@@ -260,9 +261,9 @@ async def test_locked_tag_with_the_same_digest_is_in_sync_and_another_is_told(lo
             reports = await carry_out(app, rule(f"source.test/{PATH}", f"{HOST}/{PATH}"))
 
     assert registry.store.tags(PATH) == {"1.0": same.digest, "2.0": held.digest}
-    [report] = reports
+    [report] = reports.reports
     assert (report.count(Outcome.IN_SYNC), report.count(Outcome.FAILED)) == (1, 1)
-    [problem] = problems(reports)
+    [problem] = reports.problems
     assert "TAG_IMMUTABLE" in problem
     assert "az acr repository update" in problem
     assert len([record for record in registry.traffic.of("manifest PUT") if record.status == 405]) == 1, "not again"

@@ -29,8 +29,9 @@ from tests.fakes.registries.distribution import (
     NEXUS,
     TOKENS,
 )
-from tests.fakes.registries.scene import logged_in, mirror, put
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import logged_in, mirror
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 

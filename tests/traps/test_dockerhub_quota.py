@@ -19,7 +19,7 @@ from tests.fakes.clock import START
 from tests.fakes.faults import Change, Respond
 from tests.fakes.images import Content, make_artifact, make_image, make_index
 from tests.fakes.registries.dockerhub import DOCKERHUB, HOST
-from tests.traps.hub import TARGET, Pass, Scene, codes, scene
+from tests.traps.hub import TARGET, HubPass, Scene, codes, scene
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ def fill(net: Scene, count: int = 3, path: str = PATH) -> list[Content]:
     return [net.add(path, make_index(f"{path}-{i}", layers=1), f"1.{i}") for i in range(count)]
 
 
-def report_text(found: Pass) -> str:
+def report_text(found: HubPass) -> str:
     report = RunReport(
         started=START,
         finished=START + timedelta(seconds=1),
@@ -165,7 +165,7 @@ async def test_reserve_is_never_spent_and_the_rest_of_the_run_goes_on(trap: str)
     assert net.hub.switches.pulled == 6
     assert found.count(Outcome.COPIED) == 3
     assert found.count(Outcome.FAILED) == 1
-    [problem] = found.problems
+    [problem] = found.faults
     assert problem.code == "QUOTA_RESERVED"
     assert problem.message == (
         "docker.io: 20 of 26 pulls in 6 h are left, all of them within the reserve of 20; "
@@ -198,7 +198,7 @@ async def test_two_rules_share_what_is_left() -> None:
 
     assert found.counted == 6
     assert found.count(Outcome.COPIED) == 2
-    assert codes(found.problems) == ["QUOTA_RESERVED"] * 2
+    assert codes(found.faults) == ["QUOTA_RESERVED"] * 2
 
 
 async def test_pulls_wait_for_a_window_that_ends_soon() -> None:
@@ -262,7 +262,7 @@ async def test_quota_that_is_used_up_ends_the_image_without_retries(trap: str) -
         found = await net.sync(net.rule(PATH))
 
     assert found.count(Outcome.FAILED) == 2
-    assert codes(found.problems) == ["QUOTA_EXHAUSTED"] * 2
+    assert codes(found.faults) == ["QUOTA_EXHAUSTED"] * 2
     assert found.traffic.retries == 0
     assert net.clock.slept == []
 
@@ -296,7 +296,7 @@ async def test_look_at_the_end_of_the_quota_is_believed_whether_it_is_answered_o
         net.hub.fault(Change(lambda answer: with_refusal(answer, refusal)), kind="manifest HEAD", times=None)
         found = await net.sync(net.rule(PATH))
 
-    assert codes(found.problems) == ["QUOTA_EXHAUSTED"]
+    assert codes(found.faults) == ["QUOTA_EXHAUSTED"]
     assert net.hub.traffic.counts["manifest HEAD"] == 1
     assert net.hub.traffic.counts["manifest GET"] == 0
     assert net.clock.slept == []
@@ -315,8 +315,8 @@ async def test_last_pulls_are_not_tried_when_none_is_left() -> None:
 
     assert found.counted == 4
     assert all(record.status != 429 for record in net.hub.traffic.records)
-    assert set(codes(found.problems)) == {"QUOTA_EXHAUSTED"}
-    assert "0 of 4 pulls in 6 h are left" in found.problems[0].message
+    assert set(codes(found.faults)) == {"QUOTA_EXHAUSTED"}
+    assert "0 of 4 pulls in 6 h are left" in found.faults[0].message
 
 
 async def test_abuse_limit_is_waited_for_as_any_other() -> None:

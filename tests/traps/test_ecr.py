@@ -53,8 +53,9 @@ from tests.fakes.registries.ecr import (
     no_aws,
     open_ecr,
 )
-from tests.fakes.registries.ecr_scene import add, open_scene, outcomes, problems, to_ecr
+from tests.fakes.registries.ecr_scene import open_scene, to_ecr
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -125,7 +126,7 @@ async def test_opaque_scope_is_passed_on_and_serves_every_repository(
         if not identity:
             no_aws(monkeypatch)
         for path in ("team/one", "team/two"):
-            image = add(registry, path, make_image(path), "1.0")
+            image = put(registry, path, make_image(path), "1.0")
             head = await client.reader(path).head(Tag("1.0"))
             assert head is not None
             assert head.digest == image.digest
@@ -143,7 +144,7 @@ async def test_expired_token_is_replaced_once_however_many_requests_it_fails(
     monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     async with opened(monkeypatch) as (registry, control, client):
-        images = {f"1.{n}": add(registry, PATH, make_image(f"app-{n}"), f"1.{n}").digest for n in range(12)}
+        images = {f"1.{n}": put(registry, PATH, make_image(f"app-{n}"), f"1.{n}").digest for n in range(12)}
         await client.tags()
         control.revoke_tokens()
         found: dict[str, Digest | None] = {}
@@ -170,7 +171,7 @@ async def test_expired_token_is_replaced_on_every_kind_of_request(
 ) -> None:
     """Also where the answer has no body that would say so: a HEAD."""
     async with opened(monkeypatch) as (registry, control, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         blob = image.manifest.layers[0]
         await client.tags()
         control.revoke_tokens()
@@ -194,7 +195,7 @@ async def test_token_that_stays_refused_is_told_and_not_fetched_for_ever(
     monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     async with opened(monkeypatch) as (registry, control, client):
-        add(registry, PATH, make_image("app"), "1.0")
+        put(registry, PATH, make_image("app"), "1.0")
         registry.fault(
             Respond(403, body=b'{"errors":[{"code":"DENIED","message":"Your authorization token has expired."}]}'),
             kind="manifest GET",
@@ -213,7 +214,7 @@ async def test_absurd_end_of_a_token_is_not_believed(monkeypatch: pytest.MonkeyP
     """moto says 2015. Who believes it fetches a token for each request, or none at all."""
     async with opened(monkeypatch) as (registry, control, client):
         control.expires_at = datetime(2015, 1, 1, tzinfo=UTC)
-        add(registry, PATH, make_image("app"), "1.0")
+        put(registry, PATH, make_image("app"), "1.0")
         for _ in range(30):
             assert await client.reader().head(Tag("1.0")) is not None
             client.clock.advance(61)
@@ -227,7 +228,7 @@ async def test_absurd_end_of_a_token_is_not_believed(monkeypatch: pytest.MonkeyP
 @trap(12)
 async def test_signed_redirect_is_followed_without_the_token(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     async with opened(monkeypatch) as (registry, _, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         blob = image.manifest.layers[0]
         async with client.reader().blob(blob, offset=10) as pieces:
             body = b"".join([piece async for piece in pieces])
@@ -246,7 +247,7 @@ async def test_broken_blob_is_continued_from_the_registry(
 ) -> None:
     """The old signed URL is never used again: it may have ended."""
     async with opened(monkeypatch) as (registry, _, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         blob = image.manifest.layers[0]
         registry.fault(CutBody(after=100), kind="storage")
         if expired:
@@ -265,7 +266,7 @@ async def test_broken_blob_is_continued_from_the_registry(
 @trap(17)
 async def test_digest_that_no_header_tells_is_computed(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     async with opened(monkeypatch) as (registry, _, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         head = await client.reader().head(Tag("1.0"))
 
     assert head is not None
@@ -279,7 +280,7 @@ async def test_digest_header_that_contradicts_the_bytes_fails_the_manifest(
     monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     async with opened(monkeypatch, with_manifests(digest_header="false")) as (registry, _, client):
-        add(registry, PATH, make_image("app"), "1.0")
+        put(registry, PATH, make_image("app"), "1.0")
         with pytest.raises(ContentMismatchError, match="DIGEST_HEADER_MISMATCH"):
             await client.reader().head(Tag("1.0"))
 
@@ -289,7 +290,7 @@ async def test_digest_header_that_contradicts_the_bytes_fails_the_manifest(
 @trap(18)
 async def test_refused_head_falls_through_to_get(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     async with opened(monkeypatch) as (registry, _, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         registry.fault(Respond(400), kind="manifest HEAD")
         head = await client.reader().head(image.digest)
 
@@ -304,16 +305,16 @@ async def test_tag_that_ecr_does_not_take_is_named_and_stops_no_other(
 ) -> None:
     body = b'{"errors":[{"code":"TAG_INVALID","message":"Invalid parameter at \'imageTag\'"}]}'
     async with open_scene(monkeypatch) as scene:
-        image = add(scene.plain, PATH, make_image("app"), "1.0")
-        add(scene.plain, PATH, make_image("odd"), "odd")
+        image = put(scene.plain, PATH, make_image("app"), "1.0")
+        put(scene.plain, PATH, make_image("odd"), "odd")
         scene.ecr.fault(
             Respond(400, body=body), kind="manifest PUT", where=lambda r: r.target.endswith(b"/odd"), times=None
         )
         reports = await scene.sync([to_ecr(PATH)])
 
-    assert outcomes(reports) == {"1.0": Outcome.COPIED, "odd": Outcome.FAILED}
+    assert reports.outcomes == {"1.0": Outcome.COPIED, "odd": Outcome.FAILED}
     assert scene.ecr.store.tags(PATH) == {"1.0": image.digest}
-    [problem] = problems(reports)
+    [problem] = reports.problems
     assert ":odd" in problem
     assert "does not take such a tag" in problem
 
@@ -333,7 +334,7 @@ async def test_refusal_without_a_readable_body_is_judged_by_its_status(
 ) -> None:
     """A missing right shows as a bare 403."""
     async with opened(monkeypatch) as (registry, control, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         registry.fault(Respond(403, body=body), kind="manifest GET", times=None)
         registry.fault(Respond(403), kind="blob HEAD", times=None)
         with pytest.raises(DeniedError):
@@ -350,7 +351,7 @@ async def test_refusal_without_a_readable_body_is_judged_by_its_status(
 async def test_type_of_blobs_is_not_believed(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     """Every blob comes as a Docker config."""
     async with opened(monkeypatch, replace(ECR, blobs=replace(ECR.blobs, redirect=None))) as (registry, _, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         for blob in image.manifest.blobs():
             assert await client.writer().has_blob(blob)
             async with client.reader().blob(blob) as pieces:
@@ -372,7 +373,7 @@ async def test_long_list_is_read_to_its_end_with_pages_that_are_allowed(
     """More than 1000 at a time is refused."""
     profile = replace(ECR, tags=replace(ECR.tags, page_entries=page_entries))
     async with opened(monkeypatch, profile) as (registry, _, client):
-        image = add(registry, PATH, make_image("app"))
+        image = put(registry, PATH, make_image("app"))
         for number in range(2100):
             registry.store.tag(PATH, f"v{number:04}", image.digest)
         assert await client.tags() == [f"v{number:04}" for number in range(2100)]
@@ -397,7 +398,7 @@ async def test_throttled_request_waits_and_succeeds(
 ) -> None:
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"Rate exceeded"}]}'
     async with opened(monkeypatch) as (registry, _, client):
-        add(registry, PATH, make_image("app"), "1.0")
+        put(registry, PATH, make_image("app"), "1.0")
         registry.fault(Respond(429, headers=headers, body=body), kind="manifest GET", times=2)
         started = client.clock.monotonic()
         assert await client.reader().head(Tag("1.0")) is not None
@@ -508,10 +509,10 @@ async def test_mount_is_used_where_the_account_has_it_and_costs_no_run_elsewhere
     async with open_scene(monkeypatch, with_uploads(mount=mount)) as scene:
         image = make_image("app", layers=2)
         for path in ("team/one", "team/two"):
-            add(scene.plain, path, image, "1.0")
+            put(scene.plain, path, image, "1.0")
         reports = await scene.sync([to_ecr("team/one"), to_ecr("team/two")])
 
-    assert problems(reports) == []
+    assert reports.problems == []
     for path in ("team/one", "team/two"):
         assert scene.ecr.store.tags(path) == {"1.0": image.digest}
         assert scene.ecr.store.blobs(path) == set(image.blobs)
@@ -529,7 +530,7 @@ async def test_index_comes_after_its_children_and_lost_content_is_sent_again(
     monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     async with open_scene(monkeypatch) as scene:
-        index = add(scene.plain, PATH, make_index("app"), "1.0")
+        index = put(scene.plain, PATH, make_index("app"), "1.0")
         child = index.index.children()[0].digest
         lost = next(iter(index.manifests[child].blobs())).digest
         scene.ecr.fault(
@@ -539,12 +540,12 @@ async def test_index_comes_after_its_children_and_lost_content_is_sent_again(
         )
         reports = await scene.sync([to_ecr(PATH)])
 
-    assert problems(reports) == []
+    assert reports.problems == []
     assert scene.ecr.store.blob(PATH, lost) is not None
-    put = [record.route.reference for record in scene.ecr.traffic.of("manifest PUT") if record.status == 201]
+    arrived = [record.route.reference for record in scene.ecr.traffic.of("manifest PUT") if record.status == 201]
     children = [str(found.digest) for found in index.index.children()]
-    assert put[-1] == "1.0", "the tag comes last"
-    assert set(put[:-1]) == set(children), "the children go by digest, and take no tag up"
+    assert arrived[-1] == "1.0", "the tag comes last"
+    assert set(arrived[:-1]) == set(children), "the children go by digest, and take no tag up"
 
 
 @trap(36)
@@ -610,8 +611,8 @@ async def test_missing_repository_is_created_and_the_bytes_arrive_unchanged(
     monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     async with open_scene(monkeypatch) as scene:
-        image = add(scene.plain, PATH, make_image("app"), "1.0")
-        assert problems(await scene.sync([to_ecr(PATH)])) == []
+        image = put(scene.plain, PATH, make_image("app"), "1.0")
+        assert (await scene.sync([to_ecr(PATH)])).problems == []
 
     assert scene.control.calls("CreateRepository") == 1
     stored = scene.ecr.store.manifest(PATH, "1.0")
@@ -665,8 +666,8 @@ async def delete_at(client: Client, text: str, *, with_attachments: bool = False
 @trap(40)
 async def test_tag_goes_alone_and_the_image_with_its_last_tag(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     async with opened(monkeypatch) as (registry, control, client):
-        image = add(registry, PATH, make_image("app"), "1.0", "latest")
-        other = add(registry, PATH, make_image("other"), "2.0")
+        image = put(registry, PATH, make_image("app"), "1.0", "latest")
+        other = put(registry, PATH, make_image("other"), "2.0")
         first = await delete_at(client, "1.0")
         assert (first.tags, first.manifests) == ((Tag("1.0"),), ())
         assert registry.store.tags(PATH) == {"latest": image.digest, "2.0": other.digest}
@@ -713,7 +714,7 @@ async def test_attachments_go_although_the_index_of_the_fallback_tag_holds_them(
 @trap(40)
 async def test_image_goes_by_digest_and_twice_is_no_error(monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     async with opened(monkeypatch) as (registry, control, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         await client.writer().delete(image.digest)
         await client.writer().delete(image.digest)
 
@@ -727,7 +728,7 @@ async def test_deletion_without_the_right_is_told_with_the_right_that_lacks(
     monkeypatch: pytest.MonkeyPatch, trap: str
 ) -> None:
     async with opened(monkeypatch) as (registry, control, client):
-        image = add(registry, PATH, make_image("app"), "1.0")
+        image = put(registry, PATH, make_image("app"), "1.0")
         control.refusals["BatchDeleteImage"] = (400, "AccessDeniedException", "not you")
         with pytest.raises(DeniedError, match="allow ecr:BatchDeleteImage"):
             await delete_at(client, "1.0")

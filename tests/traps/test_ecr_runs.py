@@ -16,7 +16,9 @@ from mirrord.ports.settings import RegistrySettings
 from tests.fakes.faults import Around
 from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.registries.ecr import ECR, HOST, IMMUTABLE
-from tests.fakes.registries.ecr_scene import PLAIN_HOST, add, open_scene, outcomes, problems, rule, to_ecr
+from tests.fakes.registries.ecr_scene import PLAIN_HOST, open_scene, to_ecr
+from tests.fakes.runs import rule
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -25,12 +27,12 @@ POLICY = '{"rules": []}' + " " * 100
 
 async def test_images_go_to_ecr_and_back_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_scene(monkeypatch) as scene:
-        image = add(scene.plain, "team/app", make_image("app", layers=3), "1.0", "latest")
-        index = add(scene.plain, "team/tools", make_index("tools", attestations=True), "2.0")
-        signature = add(scene.plain, "team/app", make_artifact("signature", subject=image.descriptor))
+        image = put(scene.plain, "team/app", make_image("app", layers=3), "1.0", "latest")
+        index = put(scene.plain, "team/tools", make_index("tools", attestations=True), "2.0")
+        signature = put(scene.plain, "team/app", make_artifact("signature", subject=image.descriptor))
 
         there = await scene.sync([to_ecr("team/app"), to_ecr("team/tools")])
-        assert problems(there) == []
+        assert there.problems == []
         assert scene.ecr.store.tags("team/app")["1.0"] == image.digest
         assert scene.ecr.store.tags("team/app")["latest"] == image.digest
         assert scene.ecr.store.tags("team/tools") == {"2.0": index.digest}
@@ -43,7 +45,7 @@ async def test_images_go_to_ecr_and_back_byte_for_byte(monkeypatch: pytest.Monke
             ]
         )
 
-    assert problems(back) == []
+    assert back.problems == []
     assert scene.plain.store.tags("back/app")["1.0"] == image.digest
     assert scene.plain.store.tags("back/tools") == {"2.0": index.digest}
     for digest, raw in index.blobs.items():
@@ -56,11 +58,11 @@ async def test_repository_is_created_once_although_many_images_of_two_rules_need
 ) -> None:
     async with open_scene(monkeypatch) as scene:
         for number in range(8):
-            add(scene.plain, "team/one", make_image(f"one-{number}"), f"1.{number}")
-            add(scene.plain, "team/two", make_image(f"two-{number}"), f"2.{number}")
+            put(scene.plain, "team/one", make_image(f"one-{number}"), f"1.{number}")
+            put(scene.plain, "team/two", make_image(f"two-{number}"), f"2.{number}")
         reports = await scene.sync([to_ecr("team/one", target="all"), to_ecr("team/two", target="all")])
 
-    assert problems(reports) == []
+    assert reports.problems == []
     assert len(scene.ecr.store.tags("all")) == 16
     assert scene.control.calls("CreateRepository") == 1
     assert scene.control.calls("GetAuthorizationToken") == 1, "one token for all"
@@ -79,8 +81,8 @@ async def test_new_repository_gets_what_is_configured(monkeypatch: pytest.Monkey
         },
     )
     async with open_scene(monkeypatch) as scene:
-        add(scene.plain, "team/app", make_image("app"), "1.0")
-        assert problems(await scene.sync([to_ecr("team/app")], settings=settings)) == []
+        put(scene.plain, "team/app", make_image("app"), "1.0")
+        assert (await scene.sync([to_ecr("team/app")], settings=settings)).problems == []
 
     assert dict(scene.control.last("CreateRepository")) == {
         "registryId": HOST[:12],
@@ -95,10 +97,10 @@ async def test_new_repository_gets_what_is_configured(monkeypatch: pytest.Monkey
 
 async def test_plan_creates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_scene(monkeypatch) as scene:
-        add(scene.plain, "team/app", make_image("app"), "1.0")
+        put(scene.plain, "team/app", make_image("app"), "1.0")
         reports = await scene.sync([to_ecr("team/app")], dry=True)
 
-    assert problems(reports) == []
+    assert reports.problems == []
     assert [call.operation for call in scene.control.log] == ["GetAuthorizationToken"]
     assert {record.method for record in scene.ecr.traffic.records if record.kind != "api"} <= {"GET", "HEAD"}
 
@@ -106,13 +108,13 @@ async def test_plan_creates_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_second_run_changes_nothing_and_lists_the_target_once(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_scene(monkeypatch) as scene:
         for number in range(3):
-            add(scene.plain, "team/app", make_image(f"app-{number}"), f"1.{number}")
+            put(scene.plain, "team/app", make_image(f"app-{number}"), f"1.{number}")
         await scene.sync([to_ecr("team/app")])
         scene.ecr.traffic.clear()
         scene.control.log.clear()
         reports = await scene.sync([to_ecr("team/app")])
 
-    assert set(outcomes(reports).values()) == {Outcome.IN_SYNC}
+    assert set(reports.outcomes.values()) == {Outcome.IN_SYNC}
     assert scene.control.calls("DescribeImages") == 1
     assert scene.ecr.traffic.counts["manifest GET"] <= 3, "no digest in a HEAD: asked by GET, and only in its turn"
     assert scene.ecr.traffic.counts["manifest HEAD"] == 0
@@ -122,21 +124,21 @@ async def test_second_run_changes_nothing_and_lists_the_target_once(monkeypatch:
 async def test_immutable_tag_with_the_same_digest_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     immutable = replace(ECR, manifests=replace(ECR.manifests, immutable_tags=IMMUTABLE))
     async with open_scene(monkeypatch, immutable) as scene:
-        image = add(scene.plain, "team/app", make_image("app"), "1.0", "1.1")
-        add(scene.ecr, "team/app", image, "1.0")
-        add(scene.plain, "team/app", make_image("moved"), "2.0")
-        held = add(scene.ecr, "team/app", make_image("held"), "2.0")
+        image = put(scene.plain, "team/app", make_image("app"), "1.0", "1.1")
+        put(scene.ecr, "team/app", image, "1.0")
+        put(scene.plain, "team/app", make_image("moved"), "2.0")
+        held = put(scene.ecr, "team/app", make_image("held"), "2.0")
         reports = await scene.sync([to_ecr("team/app")])
 
-    assert outcomes(reports) == {"1.0": Outcome.IN_SYNC, "1.1": Outcome.COPIED, "2.0": Outcome.FAILED}
+    assert reports.outcomes == {"1.0": Outcome.IN_SYNC, "1.1": Outcome.COPIED, "2.0": Outcome.FAILED}
     assert scene.ecr.store.tags("team/app")["2.0"] == held.digest
-    [problem] = problems(reports)
+    [problem] = reports.problems
     assert "TAG_IMMUTABLE" in problem
 
 
 async def test_image_that_ecr_cannot_hold_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_scene(monkeypatch) as scene:
-        good = add(scene.plain, "team/app", make_image("good"), "1.0")
+        good = put(scene.plain, "team/app", make_image("good"), "1.0")
         bad = make_image("bad")
         raw = bad.raw.replace(b'"mediaType": "application/vnd.oci.image.manifest.v1+json",', b"", 1)
         assert raw != bad.raw
@@ -145,9 +147,9 @@ async def test_image_that_ecr_cannot_hold_does_not_stop_the_others(monkeypatch: 
         scene.plain.store.add_manifest("team/app", raw, bad.descriptor.media_type, tags=["2.0"])
         reports = await scene.sync([to_ecr("team/app")])
 
-    assert outcomes(reports) == {"1.0": Outcome.COPIED, "2.0": Outcome.FAILED}
+    assert reports.outcomes == {"1.0": Outcome.COPIED, "2.0": Outcome.FAILED}
     assert scene.ecr.store.tags("team/app") == {"1.0": good.digest}
-    [problem] = problems(reports)
+    [problem] = reports.problems
     assert "does not take this kind of manifest" in problem
 
 
@@ -156,11 +158,11 @@ async def test_token_that_ends_during_an_upload_is_replaced_and_the_blob_read_ag
 ) -> None:
     """The body of the upload is spent by then: the source is read afresh."""
     async with open_scene(monkeypatch) as scene:
-        image = add(scene.plain, "team/app", make_image("app", layers=1), "1.0")
+        image = put(scene.plain, "team/app", make_image("app", layers=1), "1.0")
         scene.ecr.fault(Around(before=scene.control.revoke_tokens), kind="upload PUT", nth=1)
         reports = await scene.sync([to_ecr("team/app")])
 
-    assert problems(reports) == []
+    assert reports.problems == []
     assert scene.ecr.store.tags("team/app") == {"1.0": image.digest}
     assert scene.control.calls("GetAuthorizationToken") == 2
 
@@ -170,7 +172,7 @@ async def test_helper_of_docker_does_where_boto3_is_not_installed(
 ) -> None:
     """A helper knows AWS by itself; digests in bulk, which AWS alone tells, are done without."""
     async with open_scene(monkeypatch) as scene:
-        image = add(scene.ecr, "team/app", make_image("app"), "1.0")
+        image = put(scene.ecr, "team/app", make_image("app"), "1.0")
         user, _, password = scene.control.issue().partition(":")
         helper = tmp_path / "docker-credential-test-ecr"
         helper.write_text(f"#!/bin/sh\necho '{json.dumps({'Username': user, 'Secret': password})}'\n", "utf-8")
@@ -182,9 +184,9 @@ async def test_helper_of_docker_does_where_boto3_is_not_installed(
         there = await scene.sync([rule(f"{HOST}/team/app", f"{PLAIN_HOST}/app")], environment=environment)
         without = await scene.sync([rule(f"{HOST}/team/app", f"{PLAIN_HOST}/app")])
 
-    assert problems(there) == []
+    assert there.problems == []
     assert scene.plain.store.tags("app") == {"1.0": image.digest}
     assert scene.control.log == []
-    assert [found.code for report in without for found in report.problems] == ["CREDENTIAL_UNAVAILABLE"]
-    assert 'pip install "mirrord[aws]"' in problems(without)[0]
-    assert run_exit_code(without) == EXIT_STARTUP
+    assert [found.code for report in without.reports for found in report.problems] == ["CREDENTIAL_UNAVAILABLE"]
+    assert 'pip install "mirrord[aws]"' in without.problems[0]
+    assert run_exit_code(without.reports) == EXIT_STARTUP

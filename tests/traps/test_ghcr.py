@@ -22,7 +22,8 @@ from tests.fakes.internet import Internet
 from tests.fakes.profiles import Manifests, Profile, Refusal, Uploads
 from tests.fakes.registries.ghcr import GHCR, MIB, NAMES_GHCR, GithubApi
 from tests.fakes.registry import FakeRegistry
-from tests.traps.mirroring import PLAIN, add, join_plain, mirror, process, tag_of
+from tests.fakes.runs import PLAIN, carry_out, join_plain, process, rule
+from tests.fakes.stores import put, tag_of
 
 pytestmark = pytest.mark.anyio
 
@@ -60,8 +61,8 @@ async def test_placeholder_scope_of_the_greeting_is_never_asked_for(trap: str) -
     """The challenge of /v2/, and of every repository, names a repository that nobody asked for."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
-        add(ghcr, "acme/other", IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, "acme/other", IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             assert await client.reader(PATH).head(Tag("1.0")) is not None
             assert await client.reader("acme/other").head(Tag("1.0")) is not None
@@ -95,7 +96,7 @@ async def test_blob_is_fetched_from_storage_without_the_token(trap: str) -> None
     """The storage refuses a request that carries Authorization, and one whose signed query changed."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
         layer = IMAGE.root.blobs()[-1]
         async with (
             internet.client(HOST, credential=credential_of(ghcr)) as client,
@@ -114,7 +115,7 @@ async def test_registry_that_answers_no_head_is_asked_by_get(trap: str) -> None:
     old = replace(GHCR, manifests=Manifests(head=Refusal(status=405)))
     async with Internet() as internet:
         ghcr = await join(internet, old)
-        add(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             head = await client.reader(PATH).head(Tag("1.0"))
 
@@ -130,7 +131,7 @@ async def test_pages_shorter_than_asked_for_are_followed_to_the_last(trap: str) 
     tags = [f"v{number:03}" for number in range(250)]
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, *tags)
+        put(ghcr, PATH, IMAGE, *tags)
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             listed = await client.tags(PATH)
 
@@ -156,7 +157,7 @@ async def test_request_to_slow_down_is_heeded_in_each_of_its_forms(answer: Respo
     """A delay of microseconds is no delay: the registry rests for a second at least."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE)
+        put(ghcr, PATH, IMAGE)
         ghcr.fault(answer, kind="manifest PUT")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             await client.writer(PATH).put_manifest(IMAGE.root, Tag("1.0"))
@@ -179,10 +180,10 @@ async def test_image_arrives_whole_although_the_connection_fails(kind: str, acti
     """GHCR answers uploads with 502 now and then."""
     async with Internet() as internet:
         plain, ghcr = await join_plain(internet), await join(internet)
-        add(plain, "app", IMAGE, "1.0")
+        put(plain, "app", IMAGE, "1.0")
         fault = ghcr.fault(action, kind=kind)
         async with process(internet, ghcr) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert done.problems == []
     assert fault.fired == 1
@@ -226,7 +227,7 @@ async def test_referrers_are_found_by_their_tag_and_the_web_site_is_not_asked(tr
     signature = make_artifact("signature", subject=IMAGE.descriptor)
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             for raw in signature.blobs.values():
                 await client.writer(PATH).put_blob(blob_of(raw), stream(raw))
@@ -248,8 +249,8 @@ async def test_version_is_deleted_by_the_api_of_github(trap: str) -> None:
     other = make_image("other")
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
-        add(ghcr, PATH, other, "2.0")
+        put(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, other, "2.0")
         async with process(internet, ghcr) as app:
             deleted = await delete(app.context, Reference.parse(f"{HOST}/{PATH}:1.0"))
 
@@ -266,8 +267,8 @@ async def test_tag_is_not_deleted_where_another_one_would_go_with_it(trap: str) 
     """A version goes with all its tags: that has to be asked for."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0", "latest")
-        add(ghcr, PATH, make_image("other"), "2.0")
+        put(ghcr, PATH, IMAGE, "1.0", "latest")
+        put(ghcr, PATH, make_image("other"), "2.0")
         before = ghcr.store.tags(PATH)
         async with process(internet, ghcr) as app:
             with pytest.raises(PolicyRefusedError, match="latest") as refused:
@@ -283,7 +284,7 @@ async def test_last_version_with_a_tag_is_kept_and_said_to_be(trap: str) -> None
     """GitHub deletes the last tagged version with its package only."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
         async with process(internet, ghcr) as app:
             with pytest.raises(RegistryError, match="last tagged version") as refused:
                 await delete(app.context, Reference.parse(f"{HOST}/{PATH}:1.0"))
@@ -303,8 +304,8 @@ async def test_deletion_without_the_right_to_it_says_which_right_is_lacking(scop
     """To those who may not delete GitHub says 403, or 404 as if there were nothing."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
-        add(ghcr, PATH, make_image("other"), "2.0")
+        put(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, make_image("other"), "2.0")
         github(ghcr).scopes, github(ghcr).admin = scopes, admin
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             with pytest.raises(DeniedError) as refused:
@@ -347,7 +348,7 @@ async def test_tags_are_listed_plainly_where_github_tells_nothing(action: Action
     """Whatever goes wrong with a hint costs no more than the hint, and is remembered for a while."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, IMAGE, "1.0", "latest")
+        put(ghcr, PATH, IMAGE, "1.0", "latest")
         ghcr.fault(action, kind="api", times=None)
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             entries = await bulk(client)
@@ -365,7 +366,7 @@ async def test_github_is_not_asked_without_a_token(trap: str) -> None:
     public = replace(GHCR, auth=replace(GHCR.auth, anonymous_pull=True))
     async with Internet() as internet:
         ghcr = await join(internet, public)
-        add(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
         async with internet.client(HOST) as client:
             assert await bulk(client) == [TagEntry(tag=Tag("1.0"))]
 
@@ -378,8 +379,8 @@ async def test_token_that_may_not_read_packages_is_tried_once_for_an_owner(trap:
     async with Internet() as internet:
         ghcr = await join(internet)
         github(ghcr).scopes = set()
-        add(ghcr, PATH, IMAGE, "1.0")
-        add(ghcr, "acme/other", IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, "acme/other", IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             assert await bulk(client) == [TagEntry(tag=Tag("1.0"))]
             assert await bulk(client, "acme/other") == [TagEntry(tag=Tag("1.0"))]
@@ -392,7 +393,7 @@ async def test_token_goes_to_the_api_as_it_is_and_tokens_of_the_registry_do_not(
     """Each side sees the credential that is meant for it."""
     async with Internet() as internet:
         ghcr = await join(internet)
-        add(ghcr, PATH, make_index("app"), "1.0")
+        put(ghcr, PATH, make_index("app"), "1.0")
         github(ghcr).page_entries = 1
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             await client.reader(PATH).head(Tag("1.0"))
@@ -412,7 +413,7 @@ async def test_next_page_at_another_host_is_not_asked_for(trap: str) -> None:
     elsewhere = (("Link", f'<https://{PLAIN}/v2/versions?page=2>; rel="next"'),)
     async with Internet() as internet:
         ghcr, plain = await join(internet), await join_plain(internet)
-        add(ghcr, PATH, IMAGE, "1.0")
+        put(ghcr, PATH, IMAGE, "1.0")
         ghcr.fault(Change(lambda answer: replace(answer, headers=elsewhere)), kind="api")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             assert await bulk(client) == [TagEntry(tag=Tag("1.0"))]
@@ -486,8 +487,8 @@ async def test_digests_of_all_tags_come_with_the_versions(user: bool) -> None:
     async with Internet() as internet:
         ghcr = await join(internet)
         github(ghcr).users = {"acme"} if user else set()
-        add(ghcr, PATH, IMAGE, "1.0", "latest")
-        add(ghcr, "acme/other", other, "2.0")
+        put(ghcr, PATH, IMAGE, "1.0", "latest")
+        put(ghcr, "acme/other", other, "2.0")
         async with internet.client(HOST, credential=credential_of(ghcr)) as client:
             found = {entry.tag.name: entry.digest for entry in await bulk(client)}
             assert [entry.digest for entry in await bulk(client, "acme/other")] == [other.digest]
@@ -508,12 +509,12 @@ async def test_all_packages_of_an_owner_are_mirrored(user: bool) -> None:
         plain, ghcr = await join_plain(internet), await join(internet)
         github(ghcr).users = {"acme"} if user else set()
         github(ghcr).page_entries = 2
-        add(ghcr, PATH, IMAGE, "1.0", "latest")
-        add(ghcr, "acme/index", index, "2.0")
-        add(ghcr, "acme/tools/more", IMAGE, "3.0")
-        add(ghcr, "other/app", IMAGE, "4.0")
+        put(ghcr, PATH, IMAGE, "1.0", "latest")
+        put(ghcr, "acme/index", index, "2.0")
+        put(ghcr, "acme/tools/more", IMAGE, "3.0")
+        put(ghcr, "other/app", IMAGE, "4.0")
         async with process(internet, ghcr) as app:
-            done = await mirror(app, f"{HOST}/acme/**", f"{PLAIN}/mirror/{{repository}}")
+            done = await carry_out(app, rule(f"{HOST}/acme/**", f"{PLAIN}/mirror/{{repository}}"))
 
     assert done.problems == []
     assert sorted(plain.store.repositories()) == [f"mirror/{path}" for path in ("acme/index", PATH, "acme/tools/more")]
@@ -527,13 +528,13 @@ async def test_image_with_its_signature_is_mirrored_to_ghcr_once() -> None:
     signature = make_artifact("signature", subject=index.descriptor)
     async with Internet() as internet:
         plain, ghcr = await join_plain(internet), await join(internet)
-        add(plain, "app", index, "1.0", "latest")
-        add(plain, "app", signature)
+        put(plain, "app", index, "1.0", "latest")
+        put(plain, "app", signature)
         async with process(internet, ghcr) as app:
-            first = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            first = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
         puts = ghcr.traffic.counts["manifest PUT"]
         async with process(internet, ghcr) as app:
-            second = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            second = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert first.problems == second.problems == []
     assert tag_of(ghcr, PATH, "1.0") == tag_of(ghcr, PATH, "latest") == index.digest

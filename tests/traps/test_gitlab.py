@@ -19,7 +19,8 @@ from tests.fakes.internet import Internet
 from tests.fakes.profiles import Auth, Profile, Refusal
 from tests.fakes.registries.gitlab import GITLAB, JOB_USER, NAMES_GITLAB, GitlabApi
 from tests.fakes.registry import FakeRegistry
-from tests.traps.mirroring import PLAIN, add, join_plain, mirror, process, tag_of
+from tests.fakes.runs import PLAIN, carry_out, join_plain, process, rule
+from tests.fakes.stores import put, tag_of
 
 pytestmark = pytest.mark.anyio
 
@@ -49,10 +50,10 @@ async def test_image_arrives_although_its_token_ends_during_an_upload(trap: str)
     """A token lives for five minutes; a slow layer takes longer, and is sent once more from a fresh stream."""
     async with Internet() as internet:
         plain, gitlab = await join_plain(internet), await join(internet)
-        add(plain, "app", IMAGE, "1.0")
+        put(plain, "app", IMAGE, "1.0")
         gitlab.fault(Around(before=lambda: gitlab.clock.advance(301)), kind="upload PUT")
         async with process(internet, gitlab) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert done.problems == []
     assert [record.status for record in gitlab.traffic.of("upload PUT")].count(401) >= 1
@@ -71,7 +72,7 @@ async def test_tokens_come_from_gitlab_com(auth: Auth) -> None:
     """It is another host than the registry's, and may see the credential."""
     async with Internet() as internet:
         gitlab = await join(internet, replace(GITLAB, auth=auth))
-        add(gitlab, PATH, IMAGE, "1.0")
+        put(gitlab, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             head = await client.reader(PATH).head(Tag("1.0"))
 
@@ -94,7 +95,7 @@ async def test_credential_goes_to_no_other_realm(realm: str) -> None:
     async with Internet() as internet:
         gitlab = await join(internet, replace(GITLAB, auth=replace(GITLAB.auth, realm=realm)))
         plain = await join_plain(internet)
-        add(gitlab, PATH, IMAGE, "1.0")
+        put(gitlab, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             with pytest.raises(AddressRefusedError, match="AUTH_REALM_UNTRUSTED"):
                 await client.reader(PATH).head(Tag("1.0"))
@@ -111,7 +112,7 @@ async def test_pages_shorter_than_asked_for_are_followed_to_the_last(trap: str) 
     tags = [f"v{number:03}" for number in range(250)]
     async with Internet() as internet:
         gitlab = await join(internet)
-        add(gitlab, PATH, IMAGE, *tags)
+        put(gitlab, PATH, IMAGE, *tags)
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             listed = await client.tags(PATH)
 
@@ -142,7 +143,7 @@ async def test_subject_is_not_taken_for_the_index_of_its_referrers(trap: str) ->
     signature = make_artifact("signature", subject=index.descriptor)
     async with Internet() as internet:
         gitlab = await join(internet)
-        add(gitlab, PATH, index, "1.0")
+        put(gitlab, PATH, index, "1.0")
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             before = await client.reader(PATH).referrers(index.digest)
             for raw in signature.blobs.values():
@@ -163,8 +164,8 @@ async def test_tag_that_names_its_own_digest_is_left_alone(trap: str) -> None:
     own = f"sha256-{IMAGE.digest.hex}"
     async with Internet() as internet:
         gitlab = await join(internet)
-        add(gitlab, PATH, IMAGE, "1.0", own)
-        add(gitlab, PATH, signature)
+        put(gitlab, PATH, IMAGE, "1.0", own)
+        put(gitlab, PATH, signature)
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             await client.writer(PATH).put_manifest(signature.root)
 
@@ -183,7 +184,7 @@ async def test_fallback_tag_that_cannot_be_written_does_not_lose_the_attachment(
     signature = make_artifact("signature", subject=IMAGE.descriptor)
     async with Internet() as internet:
         gitlab = await join(internet)
-        add(gitlab, PATH, IMAGE)
+        put(gitlab, PATH, IMAGE)
         for raw in signature.blobs.values():
             gitlab.store.add_blob(PATH, raw)
         gitlab.fault(
@@ -207,7 +208,7 @@ async def test_tag_is_deleted_alone() -> None:
     """By the registry itself, with a token for the deletion."""
     async with Internet() as internet:
         gitlab = await join(internet)
-        add(gitlab, PATH, IMAGE, "1.0", "latest")
+        put(gitlab, PATH, IMAGE, "1.0", "latest")
         async with process(internet, gitlab) as app:
             await delete(app.context, Reference.parse(f"{HOST}/{PATH}:1.0"))
 
@@ -236,7 +237,7 @@ async def test_repositories_are_listed_for_what_the_pattern_names(paging: str, p
         api(gitlab).page_entries = 1
         api(gitlab).paging = "link" if paging == "link" else "header"
         for path in ("acme/tools/app", "acme/tools/deep/app", "acme/sub/other", "somebody/own"):
-            add(gitlab, path, IMAGE, "1.0")
+            put(gitlab, path, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             assert sorted(await client.repositories(prefix)) == found
 
@@ -251,7 +252,7 @@ async def test_token_of_a_job_is_sent_under_its_own_header() -> None:
     job = replace(GITLAB, auth=replace(GITLAB.auth, user=JOB_USER))
     async with Internet() as internet:
         gitlab = await join(internet, job)
-        add(gitlab, PATH, IMAGE, "1.0")
+        put(gitlab, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             assert await client.repositories("acme/tools/") == [PATH]
 
@@ -264,7 +265,7 @@ async def test_deploy_token_is_told_apart_from_those_that_list() -> None:
     async with Internet() as internet:
         gitlab = await join(internet)
         api(gitlab).deploy_token = True
-        add(gitlab, PATH, IMAGE, "1.0")
+        put(gitlab, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(gitlab)) as client:
             assert await client.tags(PATH) == ["1.0"]
             with pytest.raises(UnauthorizedError) as refused:
@@ -282,11 +283,11 @@ async def test_all_repositories_of_a_group_are_mirrored() -> None:
     index = make_index("index", attestations=True)
     async with Internet() as internet:
         plain, gitlab = await join_plain(internet), await join(internet)
-        add(gitlab, PATH, IMAGE, "1.0", "latest")
-        add(gitlab, "acme/sub/other", index, "2.0")
-        add(gitlab, "somebody/own", IMAGE, "1.0")
+        put(gitlab, PATH, IMAGE, "1.0", "latest")
+        put(gitlab, "acme/sub/other", index, "2.0")
+        put(gitlab, "somebody/own", IMAGE, "1.0")
         async with process(internet, gitlab) as app:
-            done = await mirror(app, f"{HOST}/acme/**", f"{PLAIN}/mirror/{{repository}}")
+            done = await carry_out(app, rule(f"{HOST}/acme/**", f"{PLAIN}/mirror/{{repository}}"))
 
     assert done.problems == []
     assert plain.store.repositories() == ["mirror/acme/sub/other", f"mirror/{PATH}"]
@@ -300,13 +301,13 @@ async def test_image_with_its_signature_is_mirrored_to_gitlab_once() -> None:
     signature = make_artifact("signature", subject=index.descriptor)
     async with Internet() as internet:
         plain, gitlab = await join_plain(internet), await join(internet)
-        add(plain, "app", index, "1.0", "latest")
-        add(plain, "app", signature)
+        put(plain, "app", index, "1.0", "latest")
+        put(plain, "app", signature)
         async with process(internet, gitlab) as app:
-            first = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            first = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
         puts = gitlab.traffic.counts["manifest PUT"]
         async with process(internet, gitlab) as app:
-            second = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            second = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert first.problems == second.problems == []
     assert tag_of(gitlab, PATH, "1.0") == tag_of(gitlab, PATH, "latest") == index.digest

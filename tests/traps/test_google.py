@@ -22,8 +22,9 @@ from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Names, Profile, Refusal
 from tests.fakes.registries.google import GOOGLE, HOST, NAMES_GOOGLE, api_of
-from tests.fakes.registries.scene import carry_out, count, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import carry_out, logged_in, process, rule
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,7 @@ async def test_blob_that_breaks_off_goes_on_where_it_broke_by_a_fresh_url(trap: 
         async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule(f"{HOST}/{PATH}", "target.test/app"))
 
-    assert problems(reports) == []
+    assert reports.problems == []
     assert target.store.tags("app") == {"1.0": image.digest}
     resumed = [record for record in registry.storage_traffic.records if record.header("Range")]
     assert [record.header("Range") for record in resumed] == ["bytes=50000-"]
@@ -263,7 +264,7 @@ async def test_missing_repository_is_one_clear_error_and_nothing_is_read_for_it(
         async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule("source.test/team/app", f"{HOST}/{PATH}"))
 
-    [problem] = problems(reports)
+    [problem] = reports.problems
     assert "does not exist" in problem
     assert (
         "gcloud artifacts repositories create mirror --repository-format=docker --location=europe --project=acme-prod"
@@ -282,7 +283,7 @@ async def test_manifest_goes_there_byte_for_byte(trap: str) -> None:
         async with process(internet, environment={}, settings={HOST: logged_in(registry, HOST)}) as app:
             reports = await carry_out(app, rule("source.test/team/app", f"{HOST}/{PATH}"))
 
-    assert (problems(reports), count(reports, Outcome.COPIED)) == ([], 1)
+    assert (reports.problems, reports.count(Outcome.COPIED)) == ([], 1)
     stored = registry.store.manifest(PATH, "1.0")
     assert stored is not None
     assert (stored.raw, stored.media_type) == (image.raw, image.descriptor.media_type)

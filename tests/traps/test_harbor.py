@@ -20,8 +20,9 @@ from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Blobs, Manifests, Names, Profile, Uploads
 from tests.fakes.registries.harbor import HARBOR, IMMUTABLE, NAMES_HARBOR, NO_SOURCE_PROJECT, HarborApi
-from tests.fakes.registries.scene import logged_in, mirror, put
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import logged_in, mirror
+from tests.fakes.stores import put
 from tests.fakes.tokens import basic_credential
 from tests.fakes.wire import with_headers
 

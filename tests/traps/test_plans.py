@@ -17,9 +17,10 @@ from tests.fakes.registries.acr import ACR, NAMES_ACR
 from tests.fakes.registries.gitlab import GITLAB, NAMES_GITLAB
 from tests.fakes.registries.harbor import HARBOR, NAMES_HARBOR
 from tests.fakes.registries.quay import NAMES_QUAY, QUAY
-from tests.fakes.registries.scene import problems, process, put, rule
 from tests.fakes.registries.zot import NAMES_ZOT, ZOT
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import process, rule
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -87,7 +88,7 @@ async def test_plan_makes_nothing_and_says_what_the_run_does(kind: str) -> None:
 
     moved = sum((result.blobs for result in reports[0].results), BlobTally())
     assert (asked <= READS, after_plan) == (True, set())
-    assert problems(reports) == []
+    assert [*reports[0].problems, *(result.problem for result in reports[0].results if result.problem)] == []
     assert reports[0].count(Outcome.COPIED) == sum(len(change.tags) for change in planned.changes) == 3
     assert (moved.uploaded, moved.mounted, moved.existed) == (
         planned.total.upload,

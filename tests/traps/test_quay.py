@@ -22,7 +22,8 @@ from tests.fakes.internet import Internet
 from tests.fakes.profiles import Manifests, Profile, Refusal
 from tests.fakes.registries.quay import NAMES_QUAY, OAUTH_USER, QUAY, QuayApi
 from tests.fakes.registry import FakeRegistry
-from tests.traps.mirroring import PLAIN, add, join_plain, mirror, process, tag_of
+from tests.fakes.runs import PLAIN, carry_out, join_plain, process, rule
+from tests.fakes.stores import put, tag_of
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +64,7 @@ async def test_token_without_a_life_is_used_for_less_than_a_minute(trap: str) ->
     """Quay's answer has nothing but the token; the default of the protocol is 60 s."""
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             await client.reader(PATH).head(Tag("1.0"))
             client.clock.advance(40)
@@ -82,7 +83,7 @@ async def test_token_that_does_not_allow_the_push_ends_in_one_clear_error(trap: 
     readonly = replace(QUAY, auth=replace(QUAY.auth, granted=frozenset({"pull"})))
     async with Internet() as internet:
         quay = await join(internet, readonly)
-        add(quay, PATH, IMAGE)
+        put(quay, PATH, IMAGE)
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             with pytest.raises(UnauthorizedError):
                 await client.writer(PATH).put_manifest(IMAGE.root, Tag("1.0"))
@@ -97,7 +98,7 @@ async def test_deletion_is_never_asked_for_by_its_name(trap: str) -> None:
     """A scope with the action delete is answered 400; who may push may delete."""
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, IMAGE, "1.0", "latest")
+        put(quay, PATH, IMAGE, "1.0", "latest")
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             await client.writer(PATH).delete(Tag("1.0"))
 
@@ -123,12 +124,12 @@ async def test_repository_is_not_made_by_looking() -> None:
     """A token for a push makes the repository: a run that finds everything in place asks for none, nor does a look."""
     async with Internet() as internet:
         plain, quay = await join_plain(internet), await join(internet)
-        add(plain, "app", IMAGE, "1.0")
-        add(quay, PATH, IMAGE, "1.0")
+        put(plain, "app", IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             assert await client.writer("acme/missing").head(Tag("1.0")) is None
         async with process(internet, quay) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert done.count(Outcome.IN_SYNC) == 1
     assert quay.switches.created == set()
@@ -143,7 +144,7 @@ async def test_blob_is_fetched_from_the_content_network_without_the_token(trap: 
     """The network refuses a request that carries Authorization, and one whose signed query changed."""
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0")
         layer = IMAGE.root.blobs()[-1]
         async with (
             internet.client(HOST, credential=credential_of(quay)) as client,
@@ -163,7 +164,7 @@ async def test_index_comes_as_it_is_since_all_types_are_accepted(docker: bool) -
     index = make_index("index", docker=docker)
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, index, "1.0")
+        put(quay, PATH, index, "1.0")
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             head = await client.reader(PATH).head(Tag("1.0"))
             manifest = await client.reader(PATH).manifest(index.digest)
@@ -180,7 +181,7 @@ async def test_pages_of_tags_are_followed_by_their_absolute_links(trap: str) -> 
     tags = [f"v{number:03}" for number in range(230)]
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, IMAGE, *tags)
+        put(quay, PATH, IMAGE, *tags)
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             listed = await client.tags(PATH)
 
@@ -268,11 +269,11 @@ async def test_blob_that_is_reaped_before_its_manifest_comes_is_sent_again(trap:
     layer = IMAGE.root.blobs()[-1].digest
     async with Internet() as internet:
         plain, quay = await join_plain(internet), await join(internet)
-        add(plain, "app", IMAGE, "1.0")
+        put(plain, "app", IMAGE, "1.0")
         reap = Around(before=lambda: quay.store.remove_blob(PATH, layer))
         quay.fault(reap, kind="manifest PUT")
         async with process(internet, quay) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert done.problems == []
     assert [record.status for record in quay.traffic.of("manifest PUT")] == [400, 201]
@@ -291,10 +292,10 @@ async def test_immutable_tag_with_other_content_is_a_conflict_and_tried_once(tra
             await join_plain(internet),
             await join(internet, replace(QUAY, manifests=Manifests(immutable_tags=IMMUTABLE))),
         )
-        add(plain, "app", IMAGE, "1.0")
-        add(quay, PATH, old, "1.0")
+        put(plain, "app", IMAGE, "1.0")
+        put(quay, PATH, old, "1.0")
         async with process(internet, quay) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert any("TAG_IMMUTABLE" in problem or "immutable" in problem for problem in done.problems)
     assert [record.status for record in quay.traffic.of("manifest PUT")] == [409]
@@ -309,10 +310,10 @@ async def test_immutable_tag_with_the_same_content_is_not_put(trap: str) -> None
             await join_plain(internet),
             await join(internet, replace(QUAY, manifests=Manifests(immutable_tags=IMMUTABLE))),
         )
-        add(plain, "app", IMAGE, "1.0")
-        add(quay, PATH, IMAGE, "1.0")
+        put(plain, "app", IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0")
         async with process(internet, quay) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert (done.problems, done.count(Outcome.IN_SYNC)) == ([], 1)
     assert quay.traffic.counts["manifest PUT"] == 0
@@ -333,10 +334,10 @@ async def test_quay_that_takes_no_pushes_says_so_once(kind: str, body: bytes) ->
     """Both come as 405, with codes of Quay's own."""
     async with Internet() as internet:
         plain, quay = await join_plain(internet), await join(internet)
-        add(plain, "app", make_image("app", layers=0), "1.0")
+        put(plain, "app", make_image("app", layers=0), "1.0")
         fault = quay.fault(Respond(405, body=body), kind=kind, times=None)
         async with process(internet, quay) as app:
-            done = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            done = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert fault.fired == 1
     (problem,) = done.problems
@@ -359,7 +360,7 @@ async def test_referrers_are_kept_by_the_api_although_a_put_does_not_say_that_th
     signature = make_artifact("signature", subject=IMAGE.descriptor)
     async with Internet() as internet:
         quay = await join(internet, profile)
-        add(quay, PATH, IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0")
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             before = await client.reader(PATH).referrers(Digest.of(b"unknown"))
             for raw in signature.blobs.values():
@@ -378,7 +379,7 @@ async def test_tag_goes_alone_and_a_digest_with_its_tags_if_that_is_meant(trap: 
     """Quay deletes by both."""
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, IMAGE, "1.0", "2.0", "latest")
+        put(quay, PATH, IMAGE, "1.0", "2.0", "latest")
         async with process(internet, quay) as app:
             await delete(app.context, Reference.parse(f"{HOST}/{PATH}:1.0"))
             alone = quay.store.tags(PATH)
@@ -424,7 +425,7 @@ async def test_tags_are_listed_plainly_where_the_api_tells_nothing(action: Actio
     """Whatever goes wrong with a hint costs no more than the hint, and is remembered for a while."""
     async with Internet() as internet:
         quay = await join(internet)
-        add(quay, PATH, IMAGE, "1.0", "latest")
+        put(quay, PATH, IMAGE, "1.0", "latest")
         quay.fault(action, kind="api", times=None)
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             entries = await bulk(client)
@@ -450,7 +451,7 @@ async def test_api_sees_an_oauth_token_and_no_other_secret(
     """A robot's password is not for the API, nor are the registry's tokens."""
     async with Internet() as internet:
         quay = await join(internet, profile)
-        add(quay, PATH, IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0")
         api(quay).public = {PATH} if public else set()
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             await client.reader(PATH).head(Tag("1.0"))
@@ -501,7 +502,7 @@ async def test_digests_of_all_tags_come_page_by_page() -> None:
     tags = [f"v{number:03}" for number in range(150)]
     async with Internet() as internet:
         quay = await join(internet, QUAY_OAUTH)
-        add(quay, PATH, IMAGE, *tags)
+        put(quay, PATH, IMAGE, *tags)
         api(quay).dead[PATH] = [{"name": "dead", "manifest_digest": str(IMAGE.digest), "start_ts": 1}]
         async with internet.client(HOST, credential=credential_of(quay)) as client:
             found = {entry.tag.name: entry.digest for entry in await bulk(client)}
@@ -528,16 +529,16 @@ async def test_all_repositories_of_a_namespace_are_mirrored(profile: Profile, as
         plain, quay = await join_plain(internet), await join(internet, profile)
         api(quay).page_entries = 1
         api(quay).public = {"acme/index"}
-        add(quay, PATH, IMAGE, "1.0", "latest")
-        add(quay, "acme/index", index, "2.0")
-        add(quay, "other/app", IMAGE, "1.0")
+        put(quay, PATH, IMAGE, "1.0", "latest")
+        put(quay, "acme/index", index, "2.0")
+        put(quay, "other/app", IMAGE, "1.0")
         if profile is QUAY:
             own = Change(lambda answer: replace(answer, body=f'{{"repositories":["{PATH}","other/app"]}}'.encode()))
             quay.fault(own, kind="catalog")
         async with process(internet, quay) as app:
             found = [repository.path async for repository in app.context.gateway.repositories(HOST, "acme/")]
             counted = {kind: quay.traffic.counts[kind] for kind in asked}
-            done = await mirror(app, f"{HOST}/acme/*", f"{PLAIN}/mirror/{{repository}}")
+            done = await carry_out(app, rule(f"{HOST}/acme/*", f"{PLAIN}/mirror/{{repository}}"))
 
     assert found == [PATH, "acme/index"]
     assert counted == asked
@@ -553,13 +554,13 @@ async def test_image_with_its_signature_is_mirrored_to_a_repository_that_quay_ma
     signature = make_artifact("signature", subject=index.descriptor)
     async with Internet() as internet:
         plain, quay = await join_plain(internet), await join(internet)
-        add(plain, "app", index, "1.0", "latest")
-        add(plain, "app", signature)
+        put(plain, "app", index, "1.0", "latest")
+        put(plain, "app", signature)
         async with process(internet, quay) as app:
-            first = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            first = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
         puts = quay.traffic.counts["manifest PUT"]
         async with process(internet, quay) as app:
-            second = await mirror(app, f"{PLAIN}/app", f"{HOST}/{PATH}")
+            second = await carry_out(app, rule(f"{PLAIN}/app", f"{HOST}/{PATH}"))
 
     assert first.problems == second.problems == []
     assert quay.switches.created == {PATH}
@@ -573,9 +574,9 @@ async def test_repository_whose_digests_are_not_told_is_listed_once_a_run() -> N
     """A robot is refused by the API; the plain listing in its place tells all, and is not made a second time."""
     async with Internet() as internet:
         plain, quay = await join_plain(internet), await join(internet)
-        add(quay, PATH, IMAGE, "1.0", "1.1", "latest")
+        put(quay, PATH, IMAGE, "1.0", "1.1", "latest")
         async with process(internet, quay) as app:
-            done = await mirror(app, f"{HOST}/{PATH}", f"{PLAIN}/app")
+            done = await carry_out(app, rule(f"{HOST}/{PATH}", f"{PLAIN}/app"))
 
     assert (done.problems, len(plain.store.tags("app"))) == ([], 3)
     assert quay.traffic.counts["api"] == 1

@@ -22,9 +22,10 @@ from tests.fakes.faults import Around, Respond
 from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Names, Profile
-from tests.fakes.registries.scene import logged_in, mirror, put
 from tests.fakes.registries.zot import LIMITED, NAMES_ZOT, ZOT
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import logged_in, mirror
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 

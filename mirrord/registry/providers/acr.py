@@ -10,9 +10,6 @@ import re
 from collections.abc import AsyncIterator
 from typing import Final
 
-from mirrord.errors import InvalidDigestError, InvalidReferenceError
-from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Tag
 from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.registry import scopes
@@ -21,6 +18,7 @@ from mirrord.registry.links import next_link
 from mirrord.registry.providers.acr_credentials import AcrCredentials
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.providers.pages import entries_of, json_pages
+from mirrord.registry.providers.rows import read_digest, read_tag
 from mirrord.registry.providers.service import Api, RegistryService
 from mirrord.registry.scopes import Scopes
 
@@ -73,24 +71,10 @@ class AcrService(RegistryService):
         async for page in pages:
             entries, skipped = [], 0
             for fields in entries_of(page, "tags", what):
-                tag = _tag(fields.get("name"))
+                tag = read_tag(fields.get("name"))
                 if tag is None:
                     skipped += 1
                 elif tag.name not in seen:
                     seen.add(tag.name)
-                    entries.append(TagEntry(tag=tag, digest=_digest(fields.get("digest"))))
+                    entries.append(TagEntry(tag=tag, digest=read_digest(fields.get("digest"))))
             yield TagPage(entries=tuple(entries), skipped=skipped)
-
-
-def _tag(name: object) -> Tag | None:
-    try:
-        return Tag.parse(name) if isinstance(name, str) else None
-    except InvalidReferenceError:
-        return None
-
-
-def _digest(text: object) -> Digest | None:
-    try:
-        return Digest.parse(text) if isinstance(text, str) else None
-    except InvalidDigestError:
-        return None

@@ -9,7 +9,7 @@ Sources: Azure/acr, docs/AAD-OAuth.md; Microsoft identity platform, "OAuth 2.0 c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote as percent
@@ -26,6 +26,7 @@ from mirrord.registry.http import RegistryHttp
 from mirrord.registry.providers.pages import read_json
 from mirrord.registry.providers.renewing import Issued, RenewingCredentials
 from mirrord.registry.providers.service import Api
+from mirrord.registry.redact import hide
 from mirrord.registry.tokenanswer import read_claims
 
 TOKEN_USER: Final = "00000000-0000-0000-0000-000000000000"  # noqa: S105 - the user that says "I am a token"
@@ -44,6 +45,7 @@ _AUTHORITIES: Final = {
     ".azurecr.us": "https://login.microsoftonline.us",
 }
 _ASSERTION: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_SECRET_FIELDS = ("client_secret", "client_assertion", "access_token")
 _REFUSED = frozenset({400, 401, 403, 404, 405})
 _ANSWERS = frozenset({200, *_REFUSED})
 _SHORTEST_LIFE_S = 300.0
@@ -123,9 +125,20 @@ class AcrCredentials(RenewingCredentials):
             raise _nobody(host, "no metadata service of Azure answers here")
         what = "ask the machine for a token of its managed identity"
         target = f"{path}?{urlencode({**query, **({'client_id': client} if client else {})}, quote_via=percent)}"
-        call = Call(method="GET", target=target, what=what, scopes=(), headers=headers, ok=_ANSWERS, credential=False)
+        call = Call(
+            method="GET",
+            target=target,
+            what=what,
+            scopes=(),
+            headers=headers,
+            ok=_ANSWERS,
+            credential=False,
+            follow=False,  # the header may be a secret, and nobody else has this machine's tokens to give
+        )
         with anyio.fail_after(DEADLINE_S):
             answer = await http.request(call)
+        if answer.status in _REFUSED:
+            answer = replace(answer, body=hide(answer.body, [key] if key else []))
         if answer.status in _REFUSED and client:
             raise CredentialError(
                 f"{what}, {client}: {_said(answer)}", remedy="give the machine the identity that AZURE_CLIENT_ID names"
@@ -150,6 +163,7 @@ class AcrCredentials(RenewingCredentials):
         return _member(answer, "refresh_token", what)
 
     async def _post(self, base: str, path: str, form: Mapping[str, str], what: str) -> Answer:
+        secrets = tuple(form[name] for name in _SECRET_FIELDS if name in form)
         call = Call(
             method="POST",
             target=path,
@@ -157,12 +171,14 @@ class AcrCredentials(RenewingCredentials):
             scopes=(),
             headers={"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"},
             content=urlencode(form, quote_via=percent).encode(),
+            secrets=secrets,
             ok=_ANSWERS,
             credential=False,
             follow=False,
         )
         with anyio.fail_after(DEADLINE_S):
-            return await self._client(base).request(call)
+            answer = await self._client(base).request(call)
+        return replace(answer, body=hide(answer.body, secrets)) if answer.status in _REFUSED else answer
 
     def _client(self, base: str, *, direct: bool = False) -> RegistryHttp:
         if base not in self._clients:
@@ -206,6 +222,7 @@ async def _is_there(http: RegistryHttp) -> bool:
         scopes=(),
         ok=range(200, 500),
         credential=False,
+        follow=False,
     )
     with anyio.move_on_after(PROBE_S):
         try:

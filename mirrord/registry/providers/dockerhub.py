@@ -19,7 +19,6 @@ from urllib.parse import quote as percent
 import anyio
 
 from mirrord.errors import (
-    InvalidDigestError,
     InvalidReferenceError,
     NotFoundError,
     ProtocolViolationError,
@@ -29,11 +28,12 @@ from mirrord.errors import (
 )
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import DOCKER_HUB, Repository, Tag, parse_repository_path
-from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
+from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.credentials import Credential
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.providers.base import Abilities, Provider
 from mirrord.registry.providers.pages import entries_of, json_pages, read_json
+from mirrord.registry.providers.rows import NewestRows, read_digest
 from mirrord.registry.providers.service import Api, RegistryService
 from mirrord.registry.retry import LONGEST_HINT_S
 
@@ -116,17 +116,11 @@ class DockerHubService(RegistryService):
         """
         namespace, name = _split(path, self.api.host)
         what = f"list the tags of {self.api.host}/{path} by the Hub API"
-        known: dict[Tag, tuple[str, Digest | None]] = {}
+        rows: NewestRows[str] = NewestRows()
         async for page in self._pages(namespace, f"{name}/tags", what):
-            rows = entries_of(page, "results", what)
-            found = [(entry, str(row.get("tag_last_pushed") or "")) for row in rows if (entry := read_row(row))]
-            fresh: dict[Tag, TagEntry] = {}
-            for entry, pushed in found:
-                before, digest = known.get(entry.tag, ("", entry.digest))
-                if pushed >= before:
-                    told = entry if pushed > before or entry.digest == digest else TagEntry(tag=entry.tag)
-                    known[entry.tag], fresh[entry.tag] = (pushed, told.digest), told
-            yield TagPage(entries=tuple(fresh.values()), skipped=len(rows) - len(found))
+            for row in entries_of(page, "results", what):
+                rows.add(row.get("name"), str(row.get("tag_last_pushed") or ""), read_digest(row.get("digest")))
+            yield rows.page()
 
     async def repositories(self, prefix: str) -> AsyncIterator[Repository]:
         """Yield the repositories of the namespace that ``prefix`` names: ``library``, ``library/`` or ``library/ngin``.
@@ -258,6 +252,7 @@ class DockerHubService(RegistryService):
             scopes=(),
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             content=body,
+            secrets=(credential.secret,),
             credential=False,
             follow=False,
         )
@@ -318,22 +313,6 @@ def _split(path: str, host: str) -> tuple[str, str]:
             f"{host}/{path}: the repositories of Docker Hub have a namespace and a name, no more", host=host
         )
     return parts[0], parts[1]
-
-
-def read_row(row: dict[str, object]) -> TagEntry | None:
-    """Return a row of a tag list; None where its name is no tag. A digest that is none counts as not told."""
-    name, text = row.get("name"), row.get("digest")
-    try:
-        tag = Tag.parse(name) if isinstance(name, str) else None
-    except InvalidReferenceError:
-        return None
-    if tag is None:
-        return None
-    try:
-        digest = Digest.parse(text) if isinstance(text, str) and text else None
-    except InvalidDigestError:
-        digest = None
-    return TagEntry(tag=tag, digest=digest)
 
 
 def repository_path(namespace: str, row: dict[str, object]) -> str | None:

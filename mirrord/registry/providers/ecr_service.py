@@ -14,7 +14,6 @@ import anyio
 from mirrord.errors import (
     CredentialError,
     DeniedError,
-    InvalidDigestError,
     InvalidReferenceError,
     ListingIncompleteError,
     NotFoundError,
@@ -34,6 +33,7 @@ from mirrord.registry.errortext import read_error_body
 from mirrord.registry.providers.ecr_api import EcrApi
 from mirrord.registry.providers.ecr_creation import creation_parameters, lifecycle_policy
 from mirrord.registry.providers.pages import entries_of
+from mirrord.registry.providers.rows import read_digest, read_tag
 from mirrord.registry.providers.service import Api, RegistryService
 from mirrord.registry.uploads import try_upload
 
@@ -77,10 +77,10 @@ class EcrService(RegistryService):
             entries: list[TagEntry] = []
             skipped = 0
             for detail in details:
-                digest = _digest(detail.get("imageDigest"))
+                digest = read_digest(detail.get("imageDigest"))
                 names = detail.get("imageTags")
                 for name in names if isinstance(names, list) else ():
-                    tag = _tag(name)
+                    tag = read_tag(name)
                     if tag is None:
                         skipped += 1
                         continue
@@ -290,17 +290,3 @@ class EcrPublicService(RegistryService):
             host=self.api.host,
             remedy="use `aws ecr-public batch-delete-image --region us-east-1`",
         )
-
-
-def _tag(name: object) -> Tag | None:
-    try:
-        return Tag.parse(name) if isinstance(name, str) else None
-    except InvalidReferenceError:
-        return None
-
-
-def _digest(text: object) -> Digest | None:
-    try:
-        return Digest.parse(text) if isinstance(text, str) else None
-    except InvalidDigestError:
-        return None

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NoReturn
 from urllib.parse import parse_qs, quote, urlsplit
 
 from mirrord.errors import (
     DeniedError,
-    InvalidDigestError,
     InvalidReferenceError,
     ListingIncompleteError,
     NotFoundError,
@@ -25,13 +24,14 @@ from mirrord.errors import (
 )
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag, parse_repository_path
-from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
+from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.links import linked, next_link
 from mirrord.registry.manifests import head_manifest
 from mirrord.registry.providers.base import MIB, Limits, Provider
 from mirrord.registry.providers.pages import MAX_PAGES, items_of, json_pages
+from mirrord.registry.providers.rows import NewestRows, read_digest
 from mirrord.registry.providers.service import Api, RegistryService
 
 PUBLIC: Final = "ghcr.io"
@@ -90,38 +90,6 @@ def api_base(host: str) -> Base | None:
     return None
 
 
-@dataclass(slots=True)
-class _Rows:
-    """The tags of the versions read so far. ``skipped`` counts names that are no tags."""
-
-    newest: dict[Tag, tuple[datetime, Digest | None]] = field(default_factory=dict)
-    changed: dict[Tag, None] = field(default_factory=dict)
-    skipped: int = 0
-
-    def add(self, version: Mapping[str, object]) -> None:
-        """Add the tags of a version; of a tag that is named twice, since it moved meanwhile, the newest row counts."""
-        updated, digest = _time(version.get("updated_at")), _digest(version.get("name"))
-        for name in _tags(version):
-            try:
-                tag = Tag.parse(name)
-            except InvalidReferenceError:
-                self.skipped += 1
-                continue
-            known = self.newest.get(tag)
-            if known is not None and (updated < known[0] or (updated, digest) == known):
-                continue
-            unclear = known is not None and updated == known[0]
-            self.newest[tag] = (updated, None if unclear else digest)
-            self.changed[tag] = None
-
-    def page(self) -> TagPage:
-        """Return what was new since the page before; a tag that comes again has a newer row."""
-        entries = tuple(TagEntry(tag=tag, digest=self.newest[tag][1]) for tag in self.changed)
-        page = TagPage(entries=entries, skipped=self.skipped)
-        self.changed, self.skipped = {}, 0
-        return page
-
-
 class GhcrService(RegistryService):
     """Lists and deletes packages and their versions: a repository is a package, a manifest is a version of it."""
 
@@ -176,18 +144,20 @@ class GhcrService(RegistryService):
         now_s = self.api.clock.monotonic()
         if self._refused.get(known, 0.0) > now_s:
             raise DeniedError(f"{what}: GitHub refused this token a moment ago", host=self.api.host)
-        rows = _Rows()
+        rows: NewestRows[datetime] = NewestRows()
         try:
             async for page in self._versions(owner, name, what, BULK_PAGES):
                 for version in page:
-                    rows.add(version)
+                    updated, digest = _time(version.get("updated_at")), read_digest(version.get("name"))
+                    for tag in _tags(version):
+                        rows.add(tag, updated, digest)
                 yield rows.page()
         except (UnauthorizedError, DeniedError):
             if len(self._refused) >= _MOST_REFUSALS:
                 self._refused.clear()
             self._refused[known] = now_s + REFUSED_FOR_S
             raise
-        if not rows.newest:
+        if not rows:
             raise NotFoundError(f"{what}: GitHub tells of no tags", host=self.api.host)
 
     async def delete(self, path: str, ref: Tag | Digest) -> None:
@@ -333,13 +303,6 @@ def _tags(version: Mapping[str, object]) -> list[str]:
     container = metadata.get("container") if isinstance(metadata, dict) else None
     tags = container.get("tags") if isinstance(container, dict) else None
     return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-
-
-def _digest(text: object) -> Digest | None:
-    try:
-        return Digest.parse(text) if isinstance(text, str) else None
-    except InvalidDigestError:
-        return None
 
 
 def _time(text: object) -> datetime:

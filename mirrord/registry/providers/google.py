@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 
@@ -119,7 +119,7 @@ class GoogleService(RegistryService):
             async for page in pages:
                 yield page
         except DeniedError as exc:
-            raise self._explained(path, exc) from exc
+            _raise(self._explained(path, exc), exc)
 
     async def repositories(self, prefix: str) -> AsyncIterator[Repository]:
         """Yield the repositories below a project, or at and below a path in it.
@@ -167,7 +167,7 @@ class GoogleService(RegistryService):
             except (DeniedError, NotFoundError) as exc:
                 error = self._explained(path, exc)
                 self._refused[place] = (error, self.api.clock.monotonic() + REFUSED_FOR_S)
-                raise error from exc
+                _raise(error, exc)
             self._known.add(place)
 
     async def delete(self, path: str, ref: Tag | Digest) -> None:
@@ -180,12 +180,12 @@ class GoogleService(RegistryService):
             await delete_manifest(self.api.http, path, ref)
         except RegistryError as exc:
             if not isinstance(ref, Digest) or _CODE_TAGS not in exc.error_codes:
-                raise self._kept(exc) from exc
+                _raise(self._kept(exc), exc)
             await self._untag(path, ref)
             try:
                 await delete_manifest(self.api.http, path, ref)
             except RegistryError as again:
-                raise self._kept(again) from again
+                _raise(self._kept(again), again)
 
     async def _untag(self, path: str, digest: Digest) -> None:
         """Delete all tags of a manifest; each is looked at first, since a list may be old."""
@@ -240,6 +240,13 @@ class GoogleService(RegistryService):
 
 
 _OWN_REMEDIES: Final = (DeniedError.default_remedy, NotFoundError.default_remedy, UnauthorizedError.default_remedy)
+
+
+def _raise(error: RegistryError, refusal: RegistryError) -> NoReturn:
+    """Raise what a refusal means; where that is the refusal itself, it must not become its own cause."""
+    if error is refusal:
+        raise error
+    raise error from refusal
 
 
 def read_hints(page: Mapping[str, object]) -> dict[str, TagHint]:

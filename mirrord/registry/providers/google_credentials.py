@@ -149,7 +149,9 @@ def _nobody(host: str, why: str) -> CredentialUnavailableError:
 
 def _about(target: str, what: str, *, ok: frozenset[int] = frozenset({200})) -> Call:
     headers = {"Metadata-Flavor": "Google"}
-    return Call(method="GET", target=target, what=what, scopes=(), headers=headers, ok=ok, credential=False)
+    return Call(
+        method="GET", target=target, what=what, scopes=(), headers=headers, ok=ok, credential=False, follow=False
+    )
 
 
 async def _is_there(http: RegistryHttp) -> bool:
@@ -209,7 +211,8 @@ def _fetch(info: Mapping[str, Any], proxy: str | None) -> tuple[str, float]:
         send = Request(session)
 
         def bounded(url: str, *arguments: Any, **options: Any) -> Any:
-            return send(url, *arguments, **{**options, "timeout": _REQUEST_S})
+            # What proves an identity goes to the service that the file names: requests would send it on elsewhere.
+            return send(url, *arguments, **{**options, "timeout": _REQUEST_S, "allow_redirects": False})
 
         credentials = _load(info)
         credentials.refresh(bounded)

@@ -17,7 +17,6 @@ import anyio
 
 from mirrord.errors import (
     DeniedError,
-    InvalidDigestError,
     InvalidReferenceError,
     ListingIncompleteError,
     NotFoundError,
@@ -27,7 +26,7 @@ from mirrord.errors import (
 )
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag, parse_repository_path
-from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
+from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.events import Noted
 from mirrord.registry.call import Answer, Call
 from mirrord.registry.http import RegistryHttp
@@ -35,6 +34,7 @@ from mirrord.registry.links import next_link
 from mirrord.registry.manifests import head_manifest
 from mirrord.registry.providers.base import Provider
 from mirrord.registry.providers.pages import items_of, json_pages
+from mirrord.registry.providers.rows import NewestRows, read_digest
 from mirrord.registry.providers.service import Api, RegistryService
 
 PAGE_SIZE = 100
@@ -98,29 +98,13 @@ class HarborService(RegistryService):
         """
         what = f"list the artifacts of {self.api.host}/{path}"
         target = f"{_repository(self.api.host, path)}/artifacts?{_PAGES}&with_tag=true&q=tags=*"
-        newest: dict[str, tuple[str, Digest | None]] = {}
-        skipped = 0
+        rows: NewestRows[str] = NewestRows()
         for artifact in await self._all(target, what, key="digest"):
-            digest = _digest(artifact.get("digest"))
             tags = artifact.get("tags")
             for row in tags if isinstance(tags, list) else []:
                 name, pushed = (row.get("name"), row.get("push_time")) if isinstance(row, dict) else (None, None)
-                if not isinstance(name, str) or not name:
-                    skipped += 1
-                    continue
-                told = (pushed if isinstance(pushed, str) else "", digest)
-                known = newest.get(name)
-                if known is None or told[0] > known[0]:
-                    newest[name] = told
-                elif told[0] == known[0] and digest != known[1]:
-                    newest[name] = (told[0], None)
-        entries = []
-        for name, (_, digest) in sorted(newest.items()):
-            try:
-                entries.append(TagEntry(tag=Tag.parse(name), digest=digest))
-            except InvalidReferenceError:
-                skipped += 1
-        yield TagPage(entries=tuple(entries), skipped=skipped)
+                rows.add(name, pushed if isinstance(pushed, str) else "", read_digest(artifact.get("digest")))
+        yield rows.page()
 
     async def repositories(self, prefix: str) -> AsyncIterator[Repository]:
         """Yield the repositories that the user may see; by the catalog, which administrators see, if the API refuses.
@@ -370,10 +354,3 @@ def _repository(host: str, path: str) -> str:
     project = _project(host, path)
     name = path.removeprefix(f"{project}/")
     return f"{_API}/projects/{project}/repositories/{quote(quote(name, safe=''), safe='')}"
-
-
-def _digest(text: object) -> Digest | None:
-    try:
-        return Digest.parse(text) if isinstance(text, str) else None
-    except InvalidDigestError:
-        return None

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 from urllib.parse import quote
 
 from mirrord.errors import (
     DeniedError,
-    InvalidDigestError,
     InvalidReferenceError,
     ListingIncompleteError,
     NotFoundError,
@@ -23,14 +21,14 @@ from mirrord.errors import (
     UnauthorizedError,
     UnsupportedError,
 )
-from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Repository, Tag, parse_repository_path
-from mirrord.planning.listing import ListingTraits, TagEntry, TagPage
+from mirrord.oci.reference import Repository, parse_repository_path
+from mirrord.planning.listing import ListingTraits, TagPage
 from mirrord.ports.events import Noted
 from mirrord.registry.call import Answer
 from mirrord.registry.http import RegistryHttp
 from mirrord.registry.providers.base import Abilities, Provider
 from mirrord.registry.providers.pages import MAX_PAGES, entries_of, json_pages
+from mirrord.registry.providers.rows import NewestRows, read_digest
 from mirrord.registry.providers.service import Api, RegistryService
 from mirrord.registry.scopes import Scopes, push
 from mirrord.registry.tags import list_repositories
@@ -70,41 +68,6 @@ class QuayProvider(Provider):
     def service(self, api: Api) -> RegistryService:
         """Return what speaks to Quay's API."""
         return QuayService(api)
-
-
-@dataclass(slots=True)
-class _Rows:
-    """The tags read so far: of each the newest row that is alive, with the second in which it began."""
-
-    now_s: float
-    newest: dict[Tag, tuple[int, Digest | None]] = field(default_factory=dict)
-    changed: dict[Tag, None] = field(default_factory=dict)
-    skipped: int = 0
-
-    def add(self, row: Mapping[str, object]) -> None:
-        """Add a row; one of a tag that was deleted, moved or has expired says nothing."""
-        end, start = _moment(row.get("end_ts")), _moment(row.get("start_ts"))
-        if end is not None and end <= self.now_s:
-            return
-        try:
-            tag = Tag.parse(str(row.get("name")))
-        except InvalidReferenceError:
-            self.skipped += 1
-            return
-        began, digest = start or 0, _digest(row.get("manifest_digest"))
-        known = self.newest.get(tag)
-        if known is not None and (began < known[0] or (began, digest) == known):
-            return
-        unclear = known is not None and began == known[0]
-        self.newest[tag] = (began, None if unclear else digest)
-        self.changed[tag] = None
-
-    def page(self) -> TagPage:
-        """Return what was new since the page before; a tag that comes again has a newer row."""
-        entries = tuple(TagEntry(tag=tag, digest=self.newest[tag][1]) for tag in self.changed)
-        page = TagPage(entries=entries, skipped=self.skipped)
-        self.changed, self.skipped = {}, 0
-        return page
 
 
 class QuayService(RegistryService):
@@ -161,13 +124,16 @@ class QuayService(RegistryService):
             ListingIncompleteError: the pages have no end.
         """
         what = f"list the tags of {self.api.host}/{path} by Quay's API"
-        rows = _Rows(self.api.clock.now().timestamp())
+        rows: NewestRows[int] = NewestRows()
+        now_s = self.api.clock.now().timestamp()
         first = f"/api/v1/repository/{quote(path)}/tag/?onlyActiveTags=true&limit=100&page="
         async for page in json_pages(self._http(), f"{first}1", what, _numbered(first, what)):
             for row in entries_of(page, "tags", what):
-                rows.add(row)
+                if not _has_ended(row, now_s):
+                    digest = read_digest(row.get("manifest_digest"))
+                    rows.add(row.get("name"), _moment(row.get("start_ts")) or 0, digest)
             yield rows.page()
-        if not rows.newest:
+        if not rows:
             raise NotFoundError(f"{what}: it tells of no tags", host=self.api.host)
 
     async def ensure_repository(self, path: str) -> None:
@@ -214,6 +180,12 @@ class QuayService(RegistryService):
         return f"Bearer {credential.secret}"
 
 
+def _has_ended(row: Mapping[str, object], now_s: float) -> bool:
+    """Say whether a row is one of a tag that was deleted, moved or has expired: such a one says nothing."""
+    end = row.get("end_ts")
+    return isinstance(end, int | float) and end <= now_s
+
+
 def _numbered(first: str, what: str) -> Callable[[Answer, object], str | None]:
     """Return what finds the next of numbered pages."""
     number = 1
@@ -244,10 +216,3 @@ def _moment(seconds: object) -> int | None:
     """Return a moment in seconds since 1970, also where it comes as text; None where it is not told."""
     text = str(int(seconds)) if isinstance(seconds, float) and isfinite(seconds) else str(seconds)
     return int(text) if _SECONDS.fullmatch(text) else None
-
-
-def _digest(text: object) -> Digest | None:
-    try:
-        return Digest.parse(text) if isinstance(text, str) else None
-    except InvalidDigestError:
-        return None

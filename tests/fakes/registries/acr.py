@@ -141,20 +141,25 @@ class EntraApi(EmulatedApi):
     def issue(self) -> Answer:
         """Return a token that the registry exchanges."""
         self.issued += 1
-        token = f"eyJ.entra-{self.issued}.x"
+        token = f"eyJ.entra-{self.issued}.{'x' * 16}-{self.issued}"
         assert self.acr is not None
         self.acr.access_tokens.add(token)
         return json_answer({"token_type": "Bearer", "expires_in": 3599, "access_token": token})
 
 
 class Machine:
-    """The metadata service of a machine: plain HTTP. ``identities`` are the client ids that it has, "" the own one."""
+    """The metadata service of a machine: plain HTTP. ``identities`` are the client ids that it has, "" the own one.
+
+    ``header`` is what it wants of apps; ``refusal`` stands in for all answers.
+    """
 
     def __init__(self, entra: EntraApi) -> None:
         self.entra = entra
         self.identities = {""}
         self.asked: list[str] = []
         self.url = ""
+        self.header = "header of the app"
+        self.refusal: Answer | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -163,12 +168,14 @@ class Machine:
 
     def _answer(self, request: Request) -> Answer:
         self.asked.append(request.target.decode())
+        if self.refusal is not None:
+            return self.refusal
         own = request.path == "/msi/token"
         if not own and request.header("Metadata") != "true":
             return json_answer(
                 {"error": "bad_request_102", "error_description": "Required metadata header"}, status=400
             )
-        if own and request.header("X-IDENTITY-HEADER") != "header of the app":
+        if own and request.header("X-IDENTITY-HEADER") != self.header:
             return json_answer({"error": "unauthorized"}, status=401)
         wanted = ("2019-08-01" if own else "2018-02-01", "https://containerregistry.azure.net")
         if (request.query("api-version"), request.query("resource")) != wanted:
@@ -235,7 +242,7 @@ async def open_machine(registry: FakeRegistry, entra: EntraApi) -> AsyncIterator
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         await machine(scope, receive, send)
 
-    async with serve(served, grace_s=0.1) as address:
+    async with serve(registry.watched(served, f"http://{MACHINE}"), grace_s=0.1) as address:
         registry.addresses[MACHINE] = address
         machine.url = f"http://{MACHINE}"
         yield machine

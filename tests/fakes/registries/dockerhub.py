@@ -73,6 +73,10 @@ class HubApi(EmulatedApi):
         self._tokens: dict[str, float] = {}
         self._asked: list[float] = []
 
+    def tokens_issued(self) -> list[str]:
+        """Return the tokens that are good, or were until their end."""
+        return [known.removeprefix("Bearer ") for known in self._tokens]
+
     def revoke_all(self) -> None:
         """Let every token issued so far be refused from now on."""
         self._tokens.clear()

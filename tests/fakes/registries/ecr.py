@@ -7,7 +7,7 @@
         assert control.calls("CreateRepository") == 1
 
 boto3 reads the process's own environment, so the API is served over plain HTTP on loopback, and found there by
-AWS_ENDPOINT_URL_ECR. Sources: the facts at ECR's page of the project's notes on registries; AWS API reference.
+AWS_ENDPOINT_URL_ECR. Sources: docs/registries/ecr.md; AWS API reference.
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ HOST = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 PUBLIC_HOST = "public.ecr.aws"
 MIB = 1024 * 1024
 TOKEN_LIFE_S = 12 * 3600.0
+API = "http://api.ecr.aws"
+"""What a witness calls the origin of the API of AWS."""
+
+AWS_SECRET = "canary-secret-of-aws"
+AWS_SESSION = "canary-session-of-aws"
 
 _AMZ_JSON = "application/x-amz-json-1.1"
 _METHOD_NOT_ALLOWED = Refusal(status=405, code="UNSUPPORTED", message="The operation is unsupported.")
@@ -132,7 +137,7 @@ class EcrControl(EmulatedApi):
         """Return user and password; the password has a colon of its own."""
         tokens = self.registry.tokens
         tokens.count += 1
-        password = f"ecr:token:{tokens.count}:{'s' * 40}"
+        password = f"ecr:token:{tokens.count}:{'s' * 40}:{tokens.count}"
         dies_at_s = self.clock.now_s + TOKEN_LIFE_S
         tokens.issued[password] = Token(text=password, access=frozenset(), dies_at_s=dies_at_s)
         return f"{self.registry.profile.auth.user}:{password}"
@@ -332,7 +337,8 @@ def use_aws(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """Let boto3 ask ``url`` with keys from the environment."""
     no_aws(monkeypatch)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-secret-of-aws")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", AWS_SESSION)
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR", url)
     monkeypatch.setenv("AWS_ENDPOINT_URL_ECR_PUBLIC", url)
 
@@ -344,7 +350,7 @@ async def control_plane(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch)
     async def served(scope: Scope, receive: Receive, send: Send) -> None:  # uvicorn takes methods for ASGI 2
         await registry._counted_api(scope, receive, send)
 
-    async with serve(served, grace_s=0.1, protocol=OpenProtocol) as address:
+    async with serve(registry.watched(served, API), grace_s=0.1, protocol=OpenProtocol) as address:
         use_aws(monkeypatch, f"http://{address}")
         yield control_of(registry)
 

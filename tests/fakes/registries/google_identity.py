@@ -45,9 +45,9 @@ class GoogleIdentity:
     ``secure`` is where it listens as oauth2.googleapis.com, with a certificate of ``authority``: google-auth asks
     that name for the tokens of users, whatever their files say.
 
-    ``asked`` are the grants and pages that were asked for. ``life_s`` is what a token is said to live. ``refusal``
-    stands in for all tokens; ``account`` says whether the machine has a service account; ``flavor`` is what its
-    metadata server says of itself.
+    ``asked`` are the grants and pages that were asked for, ``proofs`` what they were asked for with. ``life_s`` is what
+    a token is said to live. ``refusal`` stands in for all answers; ``account`` says whether the machine has a service
+    account; ``flavor`` is what its metadata server says of itself.
     """
 
     def __init__(self, registry: FakeRegistry) -> None:
@@ -61,19 +61,21 @@ class GoogleIdentity:
         self.account = True
         self.flavor = "Google"
         self.issued: list[str] = []
+        self.proofs: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         request = Request(scope, receive)
         body = parse_qs((await read_body(request)).decode())
-        await send_answer(self._answer(request, {name: values[0] for name, values in body.items()}), send)
+        form = {name: values[0] for name, values in body.items()}
+        self.proofs += [form[name] for name in ("assertion", "subject_token", "refresh_token") if name in form]
+        self.asked.append(form.get("grant_type", request.path))
+        await send_answer(self.refusal or self._answer(request, form), send)
 
     def _answer(self, request: Request, form: Mapping[str, str]) -> Answer:
         if request.method == "POST" and request.path in {"/token", "/v1/token"}:
             grant = form.get("grant_type", "")
-            self.asked.append(grant)
             return self._issue() if self._is_good(grant, form) else _invalid("Invalid grant: account not found")
-        self.asked.append(request.path)
         if request.header("Metadata-Flavor") != "Google":
             return text_answer(403, "Missing Metadata-Flavor:Google header.")
         flavor = (("Metadata-Flavor", self.flavor),) if self.flavor else ()
@@ -91,8 +93,6 @@ class GoogleIdentity:
         return grant == "refresh_token" and form.get("refresh_token") == "1//refresh"
 
     def _issue(self) -> Answer:
-        if self.refusal is not None:
-            return self.refusal
         token = f"ya29.issued-{len(self.issued) + 1}"
         self.issued.append(token)
         self.registry.tokens.also.add(("oauth2accesstoken", token))
@@ -140,8 +140,8 @@ async def open_identity(registry: FakeRegistry) -> AsyncIterator[GoogleIdentity]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     identity.authority.issue_cert(TOKENS).configure_cert(context)
     async with (
-        serve(served, grace_s=0.1) as address,
-        serve(served, grace_s=0.1, ssl_context=context) as identity.secure,
+        serve(registry.watched(served, f"http://{METADATA}"), grace_s=0.1) as address,
+        serve(registry.watched(served, f"https://{TOKENS}"), grace_s=0.1, ssl_context=context) as identity.secure,
     ):
         identity.url = f"http://{address}"
         registry.addresses[METADATA] = address

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from mirrord.registry.access import read_granted
-from tests.fakes.commands import Finished, put, run_command, serving
+from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
 from tests.fakes.profiles import BASIC, BEARER, DISTRIBUTION_V3, Profile, Refusal
 from tests.fakes.registries.ecr import ECR
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

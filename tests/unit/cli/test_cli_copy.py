@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from mirrord.oci.digest import Digest
-from tests.fakes.commands import Finished, put, run_command, serving
+from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.profiles import DISTRIBUTION_V2, DISTRIBUTION_V3
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

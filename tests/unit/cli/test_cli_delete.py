@@ -8,11 +8,12 @@ import pytest
 
 from mirrord.oci.digest import Digest
 from mirrord.planning.attachment import cosign_tags, fallback_tag
-from tests.fakes.commands import Finished, put, run_command, serving
+from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import child, index_of, make_artifact, make_image, make_index
 from tests.fakes.profiles import DISTRIBUTION_V2, DISTRIBUTION_V3, Deletes, Refusal, TagList
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from mirrord.cli.failures import InterruptedRunError, as_error, as_json, exit_code_of, explain, unwrap
+from mirrord.cli.failures import InterruptedRunError, as_error, as_json, exit_code_of, explain, traceback_text, unwrap
 from mirrord.cli.selection import select_rules
 from mirrord.cli.units import clock_text, count_text, size_text, time_text
 from mirrord.cli.usage import check_arguments, json_format, wants_traceback
@@ -184,3 +184,19 @@ def test_a_count_agrees_with_its_noun() -> None:
         "1,234 images",
         "2 retries",
     ]
+
+
+def test_a_traceback_tells_no_secret_that_a_cause_quotes() -> None:
+    secret = "canary-of-the-session"
+    try:
+        try:
+            raise ValueError(f"bad request: X-Amz-Security-Token: {secret}, Authorization: Bearer {secret}")
+        except ValueError as exc:
+            raise UsageError("asked in vain") from exc
+    except UsageError as exc:
+        told = traceback_text(exc)
+
+    assert secret not in told
+    assert "bad request" in told
+    assert "asked in vain" in told
+    assert "test_cli_failures.py" in told

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 
 from mirrord.planning.attachment import cosign_tags
-from tests.fakes.commands import Finished, put, run_command, serving
+from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.profiles import DISTRIBUTION_V3
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

@@ -11,9 +11,10 @@ import pytest
 from mirrord.cli.notes import MOST_NOTES, Notes
 from mirrord.cli.progress import Silence
 from mirrord.ports.events import Noted
-from tests.fakes.commands import put, run_command, serving
+from tests.fakes.commands import run_command, serving
 from tests.fakes.images import make_index
 from tests.fakes.profiles import DISTRIBUTION_V3
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

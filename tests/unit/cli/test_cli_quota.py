@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.commands import Finished, put, run_command, serving
+from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.images import make_index
 from tests.fakes.profiles import DISTRIBUTION_V3, Profile, Rate
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.commands import Finished, put, run_command, serving
+from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
 from tests.fakes.profiles import DISTRIBUTION_V3, Auth, Refusal, TagList
 from tests.fakes.registries.google import GOOGLE, api_of
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.usefixtures("bare")
 

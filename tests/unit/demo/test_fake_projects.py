@@ -11,9 +11,9 @@ from mirrord.oci.digest import Digest
 from tests.fakes.images import make_image
 from tests.fakes.profiles import Auth, Manifests, Profile, Refusal, TagList, Uploads
 from tests.fakes.registries.harbor import HARBOR
-from tests.fakes.registries.scene import put
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.relay import open_relay
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirrord.registry.redact import PLACEHOLDER, redact_text, redact_url
+from mirrord.registry.redact import PLACEHOLDER, hide, redact_text, redact_url, sent_secrets
 
 
 @pytest.mark.covers("C33")
@@ -50,3 +50,33 @@ def test_redact_url_leaves_user_and_query_out(url: str, shown: str) -> None:
 )
 def test_redact_text_replaces_what_looks_like_a_secret(text: str, shown: str) -> None:
     assert redact_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"no user with pass/w rd here", b"no user with [redacted] here"),
+        (b'{"message":"bad \\"quoted\\" one"}', b'{"message":"bad [redacted] one"}'),
+        (b"GET /token?password=pass%2Fw%20rd", b"GET /token?password=[redacted]"),
+        (b"an abc is an abc", b"an abc is an abc"),
+    ],
+    ids=["plain", "json", "url", "too short to be told from words"],
+)
+def test_hide_leaves_out_what_was_sent_in_whatever_words_it_comes_back(body: bytes, shown: bytes) -> None:
+    assert hide(body, ["pass/w rd", '"quoted"', "abc"]) == shown
+
+
+@pytest.mark.parametrize(
+    ("headers", "secrets"),
+    [
+        ({"authorization": "Bearer abc.def"}, ["abc.def"]),
+        ({"authorization": "Basic cm9ib3Q6cGE6c3M="}, ["cm9ib3Q6cGE6c3M=", "pa:ss"]),
+        ({"authorization": "Basic not base64"}, ["not base64"]),
+        ({"job-token": "abc", "x-identity-header": "def", "accept": "text/plain"}, ["abc", "def"]),
+        ({"authorization": "Bearer"}, []),
+        ({}, []),
+    ],
+    ids=["token", "password", "odd", "headers of APIs", "nothing after the scheme", "nothing"],
+)
+def test_sent_secrets_are_those_of_the_headers(headers: dict[str, str], secrets: list[str]) -> None:
+    assert sent_secrets(headers) == secrets

@@ -38,8 +38,9 @@ from tests.fakes.registries.acr import (
     entra_of,
     open_machine,
 )
-from tests.fakes.registries.scene import carry_out, count, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import carry_out, logged_in, process, rule
+from tests.fakes.stores import put
 from tests.fakes.tokens import basic_credential
 
 pytestmark = pytest.mark.anyio
@@ -115,7 +116,7 @@ async def test_images_go_to_azure_and_back_with_workload_identity(tmp_path: Path
             there = await carry_out(
                 app, rule(f"{OTHER}/{PATH}", f"{HOST}/{PATH}"), rule(f"{OTHER}/team/tools", f"{HOST}/team/tools")
             )
-        assert (problems(there), count(there, Outcome.COPIED)) == ([], 3)
+        assert (there.problems, there.count(Outcome.COPIED)) == ([], 3)
         assert scene.acr.store.tags(PATH) == {"1.0": image.digest, "latest": image.digest}
         assert scene.acr.store.tags("team/tools") == {"2.0": index.digest}
         assert scene.acr.store.manifest(PATH, signature.digest) is not None
@@ -123,7 +124,7 @@ async def test_images_go_to_azure_and_back_with_workload_identity(tmp_path: Path
         async with process(scene.internet, environment=environment) as app:
             back = await carry_out(app, rule(f"{HOST}/team/tools", f"{OTHER}/back/tools"))
 
-    assert problems(back) == []
+    assert back.problems == []
     assert scene.plain.store.tags("back/tools") == {"2.0": index.digest}
     assert {digest: scene.plain.store.blob("back/tools", digest) for digest in index.blobs} == index.blobs
     assert len(scene.entra.forms) == 2, "one token for each process"
@@ -143,7 +144,7 @@ async def test_second_run_costs_two_lists_and_fetches_no_manifest() -> None:
         async with process(scene.internet, environment=NOBODY, settings={HOST: logged_in(scene.acr, HOST)}) as app:
             reports = await carry_out(app, rule(f"{HOST}/{PATH}", f"{OTHER}/app"))
 
-    assert (problems(reports), count(reports, Outcome.IN_SYNC)) == ([], 3)
+    assert (reports.problems, reports.count(Outcome.IN_SYNC)) == ([], 3)
     assert scene.acr.traffic.counts["manifest GET"] == 0
     assert [scene.acr.traffic.counts[kind] for kind in ("api", "tags/list")] == [1, 1]
 

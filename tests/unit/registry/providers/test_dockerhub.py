@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Repository, Tag, parse_host
-from mirrord.planning.listing import TagEntry
+from mirrord.oci.reference import Repository, parse_host
 from mirrord.registry.providers.catalog import choose_provider, known_providers
-from mirrord.registry.providers.dockerhub import DockerHubProvider, read_row, repository_path
+from mirrord.registry.providers.dockerhub import DockerHubProvider, repository_path
 
 DIGEST = Digest.of(b"image")
 
@@ -35,23 +34,6 @@ def test_docker_hub_counts_pulls_and_tells_digests_but_no_times() -> None:
     assert provider.abilities.metered
     assert provider.abilities.repositories
     assert (provider.listing.page_size, provider.listing.has_digests, provider.listing.has_times) == (100, True, False)
-
-
-@pytest.mark.parametrize(
-    ("row", "entry"),
-    [
-        ({"name": "1.0", "digest": str(DIGEST)}, TagEntry(tag=Tag("1.0"), digest=DIGEST)),
-        ({"name": "1.0", "digest": ""}, TagEntry(tag=Tag("1.0"))),
-        ({"name": "1.0", "digest": None}, TagEntry(tag=Tag("1.0"))),
-        ({"name": "1.0", "digest": "md5:1"}, TagEntry(tag=Tag("1.0"))),
-        ({"name": "1.0"}, TagEntry(tag=Tag("1.0"))),
-        ({"name": "a/b", "digest": str(DIGEST)}, None),
-        ({"name": 1}, None),
-        ({}, None),
-    ],
-)
-def test_row_of_a_tag_list_is_read_with_caution(row: dict[str, object], entry: TagEntry | None) -> None:
-    assert read_row(row) == entry
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,8 @@ from tests.fakes.registries.ecr import (
     open_ecr,
     use_aws,
 )
-from tests.fakes.registries.ecr_scene import add
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -402,13 +402,13 @@ async def test_name_of_ones_own_uses_the_callers_account(monkeypatch: pytest.Mon
 
 
 def fill(registry: FakeRegistry, count: int, path: str = "team/app") -> dict[str, Digest]:
-    return {f"1.{n}": add(registry, path, make_image(f"app-{n}", layers=1), f"1.{n}").digest for n in range(count)}
+    return {f"1.{n}": put(registry, path, make_image(f"app-{n}", layers=1), f"1.{n}").digest for n in range(count)}
 
 
 async def test_tags_come_with_their_digests_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(monkeypatch) as (registry, control, client):
         wanted = fill(registry, 7)
-        add(registry, "team/app", make_image("untagged"))
+        put(registry, "team/app", make_image("untagged"))
         control.page_size = 3
         found = {
             str(entry.tag): (entry.digest, entry.created)
@@ -623,7 +623,7 @@ async def test_reader_without_the_right_to_look_pushes_all_the_same(monkeypatch:
 
 async def test_index_keeps_its_images(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(monkeypatch) as (registry, _, client):
-        index = add(registry, "team/app", make_index("app"), "1.0")
+        index = put(registry, "team/app", make_index("app"), "1.0")
         child = index.index.children()[0].digest
         with pytest.raises(DeniedError, match="DIGEST_IN_INDEX"):
             await client.writer().delete(child)
@@ -656,7 +656,7 @@ async def test_failure_of_a_deletion_is_told(monkeypatch: pytest.MonkeyPatch) ->
 async def test_public_images_are_pulled_without_any_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(monkeypatch, ECR_PUBLIC) as (registry, control, client):
         no_aws(monkeypatch)
-        image = add(registry, "team/app", make_image("app"), "1.0")
+        image = put(registry, "team/app", make_image("app"), "1.0")
         head = await client.reader().head(Tag("1.0"))
 
     assert head is not None
@@ -667,7 +667,7 @@ async def test_public_images_are_pulled_without_any_set_up(monkeypatch: pytest.M
 
 async def test_public_images_are_pulled_where_the_identity_may_not_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(monkeypatch, ECR_PUBLIC) as (registry, control, client):
-        add(registry, "team/app", make_image("app"), "1.0")
+        put(registry, "team/app", make_image("app"), "1.0")
         control.refusals["GetAuthorizationToken"] = (400, "AccessDeniedException", "not you")
         assert await client.reader().head(Tag("1.0")) is not None
 

@@ -17,7 +17,7 @@ from tests.fakes.images import make_image
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import Names
 from tests.fakes.registries.ghcr import GHCR, NAMES_GHCR, GithubApi
-from tests.traps.mirroring import add
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -69,8 +69,8 @@ async def test_registry_of_a_server_is_listed_by_the_api_of_the_server() -> None
         server = await internet.join(GHCR, names)
         assert isinstance(server.api, GithubApi)
         server.api.page_entries = 1
-        add(server, "acme/one", IMAGE, "1.0")
-        add(server, "acme/two", IMAGE, "1.0")
+        put(server, "acme/one", IMAGE, "1.0")
+        put(server, "acme/two", IMAGE, "1.0")
         async with internet.client(host, credential=credential_of(server), settings=settings) as client:
             assert await client.repositories("acme/") == ["acme/one", "acme/two"]
 
@@ -105,7 +105,7 @@ async def test_registry_whose_api_is_not_known_says_so() -> None:
     settings = RegistrySettings(host=host, provider="ghcr")
     async with Internet() as internet:
         server = await internet.join(GHCR, Names(registry=host, storage="s.test"))
-        add(server, "acme/one", IMAGE, "1.0")
+        put(server, "acme/one", IMAGE, "1.0")
         async with internet.client(host, credential=credential_of(server), settings=settings) as client:
             assert await client.reader("acme/one").head(Tag("1.0")) is not None
             assert [entry.tag async for page in client.reader("acme/one").bulk_tags() for entry in page.entries]
@@ -131,7 +131,7 @@ async def test_digest_that_github_does_not_know_counts_as_deleted() -> None:
     """All versions were looked at."""
     async with Internet() as internet:
         registry = await internet.join(GHCR, NAMES_GHCR)
-        add(registry, "acme/one", IMAGE, "1.0")
+        put(registry, "acme/one", IMAGE, "1.0")
         async with internet.client("ghcr.io", credential=credential_of(registry)) as client:
             await client.writer("acme/one").delete(Digest.of(b"never there"))
             with pytest.raises(UnsupportedError, match="OWNER/NAME"):
@@ -144,8 +144,8 @@ async def test_version_whose_number_comes_as_text_is_deleted() -> None:
     versions = f'[{{"id": "1000", "name": "{IMAGE.digest}"}}, {{"id": null, "name": "{IMAGE.digest}"}}]'
     async with Internet() as internet:
         registry = await internet.join(GHCR, NAMES_GHCR)
-        add(registry, "acme/one", IMAGE, "1.0")
-        add(registry, "acme/one", make_image("other"), "2.0")
+        put(registry, "acme/one", IMAGE, "1.0")
+        put(registry, "acme/one", make_image("other"), "2.0")
         registry.fault(Respond(200, body=versions.encode()), kind="api")
         async with internet.client("ghcr.io", credential=credential_of(registry)) as client:
             await client.writer("acme/one").delete(IMAGE.digest)
@@ -168,6 +168,6 @@ async def test_packages_whose_names_are_no_repositories_are_left_out() -> None:
     async with Internet() as internet:
         registry = await internet.join(GHCR, NAMES_GHCR)
         registry.store.add_manifest("acme/Upper Case", IMAGE.raw, "application/json", tags=["1.0"])
-        add(registry, "acme/one", IMAGE, "1.0")
+        put(registry, "acme/one", IMAGE, "1.0")
         async with internet.client("ghcr.io", credential=credential_of(registry)) as client:
             assert await client.repositories("acme/") == ["acme/one"]

@@ -16,7 +16,7 @@ from tests.fakes.images import make_image
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Names
 from tests.fakes.registries.gitlab import GITLAB, NAMES_GITLAB, GitlabApi
-from tests.traps.mirroring import add
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_gitlab_of_ones_own_is_asked_where_its_tokens_come_from() -> None:
         assert isinstance(gitlab.api, GitlabApi)
         gitlab.api.root = "/lab"
         gitlab.api.projects = {"team/app"}
-        add(gitlab, "team/app", IMAGE, "1.0")
+        put(gitlab, "team/app", IMAGE, "1.0")
         async with internet.client(host, credential=credential_of(gitlab), settings=settings) as client:
             assert await client.repositories("team/") == ["team/app"]
 

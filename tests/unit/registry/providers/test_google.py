@@ -32,8 +32,9 @@ from tests.fakes.profiles import DISTRIBUTION_V3, Names, Profile
 from tests.fakes.proxy import open_proxy
 from tests.fakes.registries.google import GOOGLE, HOST, NAMES_GOOGLE, api_of
 from tests.fakes.registries.google_identity import METADATA, TOKENS, GoogleIdentity, open_identity
-from tests.fakes.registries.scene import carry_out, count, logged_in, problems, process, put, rule
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import carry_out, logged_in, process, rule
+from tests.fakes.stores import put
 from tests.fakes.tokens import basic_credential
 
 pytestmark = pytest.mark.anyio
@@ -103,7 +104,7 @@ async def test_images_go_to_google_and_back_with_the_key_of_a_service_account(tm
                 rule(f"{OTHER}/team/app", f"{HOST}/{PATH}"),
                 rule(f"{OTHER}/team/tools", f"{HOST}/{PLACE}/tools"),
             )
-        assert (problems(there), count(there, Outcome.COPIED)) == ([], 3)
+        assert (there.problems, there.count(Outcome.COPIED)) == ([], 3)
         assert scene.google.store.tags(PATH) == {"1.0": image.digest, "latest": image.digest}
         assert scene.google.store.tags(f"{PLACE}/tools") == {"2.0": index.digest}
         assert scene.google.store.manifest(PATH, signature.digest) is not None
@@ -112,7 +113,7 @@ async def test_images_go_to_google_and_back_with_the_key_of_a_service_account(tm
         async with process(scene.internet, environment=environment) as app:
             back = await carry_out(app, rule(f"{HOST}/{PLACE}/tools", f"{OTHER}/back/tools"))
 
-    assert problems(back) == []
+    assert back.problems == []
     assert scene.plain.store.tags("back/tools") == {"2.0": index.digest}
     assert {digest: scene.plain.store.blob("back/tools", digest) for digest in index.blobs} == index.blobs
     assert scene.identity.asked == ["urn:ietf:params:oauth:grant-type:jwt-bearer"] * 2, "one token for each process"
@@ -131,7 +132,7 @@ async def test_second_run_costs_one_list_and_fetches_no_manifest(tmp_path: Path)
         async with process(scene.internet, environment=environment) as app:
             again = await carry_out(app, rule(f"{HOST}/{PATH}", f"{OTHER}/app"))
 
-    assert (problems(again), count(again, Outcome.IN_SYNC)) == ([], 3)
+    assert (again.problems, again.count(Outcome.IN_SYNC)) == ([], 3)
     assert scene.google.traffic.counts["manifest GET"] == 0
     assert scene.google.traffic.counts["tags/list"] == 1
 
@@ -159,10 +160,10 @@ async def test_refused_upload_is_asked_for_once_for_all_images_of_a_place() -> N
             rules = [rule(f"{OTHER}/team/app-{number}", f"{HOST}/{PLACE}/app-{number}") for number in range(4)]
             reports = await carry_out(app, *rules)
 
-    assert count(reports, Outcome.FAILED) == 4
+    assert reports.count(Outcome.FAILED) == 4
     assert scene.google.traffic.counts["upload POST"] == 1
     assert scene.plain.traffic.counts["blob GET"] == 0
-    assert all("gcloud artifacts repositories create mirror" in problem for problem in problems(reports))
+    assert all("gcloud artifacts repositories create mirror" in problem for problem in reports.problems)
 
 
 # --- who mirrord is
@@ -326,7 +327,7 @@ async def test_public_image_needs_no_identity(machine: str) -> None:
         async with process(scene.internet, environment={}) as app:
             reports = await carry_out(app, rule(f"{HOST}/{PATH}", f"{OTHER}/app"))
 
-    assert (problems(reports), count(reports, Outcome.COPIED)) == ([], 1)
+    assert (reports.problems, reports.count(Outcome.COPIED)) == ([], 1)
     assert scene.users() == {None}
     assert scene.identity.issued == []
 

@@ -30,8 +30,9 @@ from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.internet import Internet
 from tests.fakes.profiles import DISTRIBUTION_V3, Manifests, Names, Profile, Uploads
 from tests.fakes.registries.harbor import HARBOR, NAMES_HARBOR, POLICY, PROXY_CACHE, QUOTA, HarborApi
-from tests.fakes.registries.scene import logged_in, mirror, put
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.runs import logged_in, mirror
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,7 @@ from tests.fakes.internet import Internet
 from tests.fakes.profiles import Names
 from tests.fakes.registries.quay import NAMES_QUAY, QUAY, QuayApi
 from tests.fakes.routes import Routes
-from tests.traps.mirroring import add
+from tests.fakes.stores import put
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +63,7 @@ async def test_token_that_the_api_does_not_accept_is_an_error_of_the_listing() -
     """A listing of what is public alone would pass for a whole one."""
     async with Internet() as internet:
         quay = await internet.join(QUAY, NAMES_QUAY)
-        add(quay, "acme/app", IMAGE, "1.0")
+        put(quay, "acme/app", IMAGE, "1.0")
         wrong = Credential(username=OAUTH_USER, secret="wrong")
         async with internet.client("quay.io", credential=wrong) as client:
             with pytest.raises(UnauthorizedError) as refused:
@@ -78,7 +78,7 @@ async def test_robot_at_a_quay_without_anonymous_access_is_told_what_is_its_own(
     settings = RegistrySettings(host=host, provider="quay")
     async with Internet() as internet:
         quay = await internet.join(QUAY, Names(registry=host, storage="cdn.example"))
-        add(quay, "acme/app", IMAGE, "1.0")
+        put(quay, "acme/app", IMAGE, "1.0")
         assert isinstance(quay.api, QuayApi)
         quay.api.anonymous = False
         async with internet.client(host, credential=credential_of(quay), settings=settings) as client:
