@@ -182,8 +182,8 @@ class QuayService(RegistryService):
 
 def _has_ended(row: Mapping[str, object], now_s: float) -> bool:
     """Say whether a row is one of a tag that was deleted, moved or has expired: such a one says nothing."""
-    end = row.get("end_ts")
-    return isinstance(end, int | float) and end <= now_s
+    end = _moment(row.get("end_ts"))
+    return end is not None and end <= now_s
 
 
 def _numbered(first: str, what: str) -> Callable[[Answer, object], str | None]:
