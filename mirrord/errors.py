@@ -113,6 +113,12 @@ class StartupError(MirrordError):
     default_code = "STARTUP"
 
 
+class StateError(StartupError):
+    """The state store cannot be opened, read or written. At the start: exit code 3; later the service degrades."""
+
+    default_code = "STATE_UNUSABLE"
+
+
 class CredentialError(StartupError):
     """A configured source of credentials failed; mirrord never goes on without the credential it was told to use."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mirrord.config.origin import SourceText
 from mirrord.config.rule_models import RepositoriesSection, RuleOptions, RuleSection, TagsSection
+from mirrord.config.schedule import ScheduleSection
 from mirrord.planning.rule import (
     Newest,
     PlatformSelector,
@@ -16,6 +17,7 @@ from mirrord.planning.rule import (
     Source,
     TagSelector,
 )
+from mirrord.planning.schedule import Cron, Every, Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +56,19 @@ def read_rule(index: int, section: RuleSection, options: RuleOptions) -> ReadRul
             foreign_layers=options.foreign_layers,
             on_rollback=options.on_rollback,
         ),
+        schedule=_schedule(options.schedule),
+        freshness=options.freshness,
     )
     return ReadRule(index=index, section=section, options=options, rule=rule)
+
+
+def _schedule(section: ScheduleSection | None) -> Schedule | None:
+    if section is None:
+        return None
+    if section.every is not None:
+        return Every(interval=section.every, jitter=section.jitter)
+    assert section.cron is not None
+    return Cron(expression=section.cron, timezone=section.timezone, jitter=section.jitter)
 
 
 def _source(source: SourceText, repositories: RepositoriesSection) -> Source:

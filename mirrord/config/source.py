@@ -230,6 +230,8 @@ def _position_of(before: str) -> Position:
 def _syntax_error(exc: yaml.MarkedYAMLError, text: str, file: str) -> ConfigError:
     mark = exc.problem_mark or exc.context_mark
     position = Position(mark.line + 1, mark.column + 1) if mark else Position(0, 0)
+    if "nesting depth" in (exc.problem or ""):  # libyaml has a limit of its own, and reads ahead of its events
+        return _error(file, position, f"nested more than {MAX_DEPTH} levels deep", "CONFIG_TOO_DEEP")
     lines = text.splitlines()
     line = lines[position.line - 1] if 0 < position.line <= len(lines) else ""
     message = f"this is no YAML: {exc.problem}"

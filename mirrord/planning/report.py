@@ -79,7 +79,8 @@ class UnitResult:
 
     ``tags`` pairs source and target tag; a pair of None is an image named by digest alone. ``digest`` is what the
     source resolved to, ``served`` what the target serves (another one after a platform filter); both None where
-    the source could not be resolved. ``seconds`` is the time of the copy.
+    the source could not be resolved. ``created`` are the target's tags that did not exist before this unit made them.
+    ``seconds`` is the time of the copy.
     """
 
     rule: str
@@ -93,6 +94,7 @@ class UnitResult:
     problem: Problem | None = None
     blobs: BlobTally = BlobTally()
     referrers: int = 0
+    created: tuple[Tag, ...] = ()
     seconds: float = 0.0
 
 

@@ -10,6 +10,7 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.platform import Platform
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.pattern import PathPattern, TagPattern
+from mirrord.planning.schedule import Schedule
 from mirrord.planning.semver import VersionRange
 from mirrord.planning.target import TargetTemplate
 
@@ -152,7 +153,10 @@ class PlatformSelector:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One line of what to mirror. ``by_hand``: it comes from a command's arguments, and stands in no file."""
+    """One line of what to mirror. ``by_hand``: it comes from a command's arguments, and stands in no file.
+
+    ``schedule`` None: the service runs it when asked to. ``freshness`` is the promise; None: none was made.
+    """
 
     name: str
     source: Source
@@ -161,4 +165,6 @@ class Rule:
     platforms: PlatformSelector = PlatformSelector()
     referrers: Referrers = Referrers()
     policy: Policy = Policy()
+    schedule: Schedule | None = None
+    freshness: timedelta | None = None
     by_hand: bool = False

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
 
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location
 from mirrord.planning.report import BlobOutcome, PullQuota, UnitResult
+
+if TYPE_CHECKING:  # runs without a service do not need it
+    from mirrord.planning.status import RunStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,79 @@ class Noted:
     host: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBegan:
+    """A rule begins to run."""
+
+    run: RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """A rule's run ended; `RunStatus.finished` and `RunStatus.result` are set. ``looked``: its source could be seen."""
+
+    run: RunStatus
+    looked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSkipped:
+    """A moment of a schedule passed without a run of its own; ``reason``: ``overlap``, ``missed``, ``draining``."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigLoaded:
+    """A configuration is in force from now on, or (``error``) was refused and the one before stays."""
+
+    file: str
+    at: datetime
+    rules: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryPaused:
+    """A registry asked to be left alone for so long (429, Retry-After, a quota)."""
+
+    host: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerChanged:
+    """A registry keeps failing and is left alone (``is_open``), or answers again."""
+
+    host: str
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegrityFailed:
+    """A registry served other bytes than it promised; ``reason``: ``digest``, ``size``, ``read_back``."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardRefused:
+    """A policy or guard kept something from being done; ``reason`` is a stable key: ``immutable``, ``rollback``."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged:
+    """The state store cannot be used (``error``), or can be again (None)."""
+
+    error: str | None
+
+
 Event = (
     RuleStarted
     | ImagesPlanned
@@ -127,6 +204,15 @@ Event = (
     | ManifestPulled
     | QuotaTold
     | Noted
+    | RunBegan
+    | RunEnded
+    | ScheduleSkipped
+    | ConfigLoaded
+    | RegistryPaused
+    | BreakerChanged
+    | IntegrityFailed
+    | GuardRefused
+    | StateChanged
 )
 
 
@@ -143,3 +229,16 @@ class NullSink(EventSink):
 
     def emit(self, event: Event) -> None:
         """Forget the event."""
+
+
+class Sinks(EventSink):
+    """Hands every event to several listeners, in their order."""
+
+    def __init__(self, *sinks: EventSink) -> None:
+        """Know the listeners."""
+        self._sinks = sinks
+
+    def emit(self, event: Event) -> None:
+        """Hand the event on."""
+        for sink in self._sinks:
+            sink.emit(event)

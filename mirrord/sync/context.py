@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink
+from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import RegistryGateway, Slots
 from mirrord.sync.hints import Hints
 from mirrord.sync.listing import Listings
@@ -29,3 +30,4 @@ class Context:
     listings: Listings = field(default_factory=Listings)
     resolutions: Resolutions = field(default_factory=Resolutions)
     hints: Hints = field(default_factory=Hints)
+    memory: Memory = field(default_factory=NoMemory)

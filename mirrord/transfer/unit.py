@@ -103,6 +103,9 @@ class Unit:
             problem=describe(failure) if failure is not None else None,
             blobs=self._tally,
             referrers=self._referrers,
+            created=tuple(
+                tag.target_tag for tag in tags if failure is None and tag.before is None and tag.target_tag is not None
+            ),
             seconds=seconds,
         )
 

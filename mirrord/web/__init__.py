@@ -1,0 +1,1 @@
+"""The HTTP side of the service: API, health, metrics, events and the status page."""
