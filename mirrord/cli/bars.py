@@ -7,8 +7,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from mirrord.cli.activity import Activity, Rate, Transfer
 from mirrord.cli.units import clock_text, count_text, size_text
+from mirrord.sync.activity import Activity, Rate, Transfer
 
 MOST_BARS = 8
 _BAR_WIDTH = 24

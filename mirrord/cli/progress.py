@@ -15,13 +15,13 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
-from mirrord.cli.activity import Activity, Rate
 from mirrord.cli.names import result_name
 from mirrord.cli.options import Colour
 from mirrord.cli.output import make_console
 from mirrord.cli.units import clock_text, count_text, size_text, time_text
 from mirrord.planning.report import Outcome, UnitResult
 from mirrord.ports.events import Event, EventSink, UnitFinished
+from mirrord.sync.activity import Activity, Rate
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -64,7 +64,7 @@ def result_json(result: UnitResult) -> Json:
         "source": str(result.source),
         "target": str(result.target),
         "tags": tags_json(result.tags),
-        "outcome": key_of(result.outcome),
+        "outcome": result.outcome.key,
         "reason": result.reason,
         "digest": str(result.digest) if result.digest is not None else None,
         "target_digest": str(result.served) if result.served is not None else None,
@@ -80,7 +80,7 @@ def totals_json(rules: Sequence[RuleReport]) -> Json:
     return {
         "listed": sum(rule.listed for rule in rules),
         "filtered": sum(rule.filtered for rule in rules),
-        **{key_of(outcome): sum(rule.count(outcome) for rule in rules) for outcome in Outcome},
+        **{outcome.key: sum(rule.count(outcome) for rule in rules) for outcome in Outcome},
     }
 
 
@@ -116,11 +116,6 @@ def problem_json(problem: Problem) -> Mapping[str, object]:
 def moment_json(moment: datetime) -> str:
     """Return an instant in UTC, to the millisecond: ``2026-01-02T03:04:05.678Z``."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def key_of(outcome: Outcome) -> str:
-    """Return an outcome as a key and value of JSON: ``in_sync``."""
-    return outcome.value.replace(" ", "_")
 
 
 def in_order(results: Sequence[UnitResult]) -> list[UnitResult]:

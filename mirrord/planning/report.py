@@ -29,6 +29,11 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
     FAILED = "failed"
 
+    @property
+    def key(self) -> str:
+        """The outcome as a key and value of JSON: ``in_sync``."""
+        return self.value.replace(" ", "_")
+
 
 class BlobOutcome(StrEnum):
     """How a blob came to be on a target."""

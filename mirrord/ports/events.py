@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Location
+from mirrord.oci.reference import Location, Tag
 from mirrord.planning.report import BlobOutcome, PullQuota, UnitResult
 
 if TYPE_CHECKING:  # runs without a service do not need it
@@ -29,6 +29,16 @@ class ImagesPlanned:
     images: int
     units: int
     tags: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitStarted:
+    """An image begins to be brought to one target; ``tags`` are the source's, None for one without."""
+
+    rule: str
+    source: Location
+    target: Location
+    tags: tuple[Tag | None, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +204,7 @@ class StateChanged:
 Event = (
     RuleStarted
     | ImagesPlanned
+    | UnitStarted
     | UnitFinished
     | BlobStarted
     | BlobProgress

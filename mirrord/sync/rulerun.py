@@ -16,7 +16,8 @@ from mirrord.sync.prepare import Planned
 class RuleRun:
     """What is known of one rule while a run goes on; a report can be made of it at any moment.
 
-    ``arriving`` is what a plan knows of rules that would write first where this one reads.
+    ``arriving`` is what a plan knows of rules that would write first where this one reads. ``looked``: its source was
+    seen, to the end.
     """
 
     rule: Rule
@@ -28,6 +29,7 @@ class RuleRun:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     arriving: Arriving = field(default_factory=dict)
+    looked: bool = False
     settled: set[tuple[Location, Location, tuple[Tag | None, Tag | None]]] = field(default_factory=set)
 
     def written(self) -> set[Location]:

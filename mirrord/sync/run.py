@@ -17,7 +17,7 @@ from mirrord.planning.plan import Decision, ImagePlan, TagPlan
 from mirrord.planning.planner import plan_image
 from mirrord.planning.report import Outcome, Problem, UnitResult
 from mirrord.planning.rule import Rule
-from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
+from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished, UnitStarted
 from mirrord.sync.ahead import Ahead, to_come, why_open
 from mirrord.sync.choose import choose_tags, find_sources
 from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
@@ -52,6 +52,17 @@ class Run:
         for run in self.rules:
             run.warnings += self._chains.warnings(run.rule.name)
         context.hints.begin(context.clock)
+        self._stopped = False
+        self._looks: set[anyio.CancelScope] = set()
+
+    def stop(self) -> None:
+        """Begin nothing new: images that are being copied are finished, looks are broken off, the rest is left.
+
+        `carry_out` then ends soon; `conclude` counts what was left.
+        """
+        self._stopped = True
+        for scope in self._looks:
+            scope.cancel()
 
     def conclude(self, reason: str) -> None:
         """Count what was planned and not done as skipped, so that a run that ended early adds up."""
@@ -126,8 +137,17 @@ class Run:
                 group.start_soon(look, run)
 
     async def _look(self, run: RuleRun) -> None:
-        """Gather and plan one rule; whatever goes wrong with its source is its own problem."""
+        """Gather and plan one rule, unless the run is stopped; what goes wrong with its source is its own problem."""
+        if self._stopped:
+            return
         self._context.events.emit(RuleStarted(rule=run.rule.name))
+        with anyio.CancelScope() as scope:
+            self._looks.add(scope)
+            await self._look_at_all(run)
+            run.looked = not run.problems
+        self._looks.discard(scope)
+
+    async def _look_at_all(self, run: RuleRun) -> None:
         try:
             sources = await find_sources(self._context, run.rule)
         except Exception as exc:  # noqa: BLE001 - whatever one rule meets, the others are carried out
@@ -189,6 +209,8 @@ class Run:
 
     async def _copy(self, group: Sequence[Planned], executor: Executor) -> None:
         """Copy one image for all rules and targets that want it; never raises for what goes wrong with the image."""
+        if self._stopped:
+            return
         try:
             await self._carry(group, executor)
         except Exception as exc:  # noqa: BLE001 - whatever one image meets, the others are copied
@@ -215,6 +237,10 @@ class Run:
                 withdraw(run, result)
             self._settle(run, result)
 
+        for order in job.orders:
+            tags = tuple(tag.source_tag for tag in order.target.changes)
+            started = UnitStarted(rule=order.rule, source=job.source, target=order.target.target, tags=tags)
+            self._context.events.emit(started)
         await executor.carry_out(job, reader, writers, settle=settle)
 
     def block(self, job: CopyJob) -> None:

@@ -6,7 +6,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from mirrord.cli.activity import Activity, Rate
+from mirrord.sync.activity import Activity, Rate
 from mirrord.cli.bars import bars
 from mirrord.cli.options import Colour
 from mirrord.cli.output import make_console
