@@ -20,6 +20,7 @@ class Cause(StrEnum):
     START = "start"
     MANUAL = "manual"
     SIGNAL = "signal"
+    RELOAD = "reload"
     ONCE = "once"
 
 

@@ -55,6 +55,11 @@ class Run:
         self._stopped = False
         self._looks: set[anyio.CancelScope] = set()
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was told to begin nothing new."""
+        return self._stopped
+
     def stop(self) -> None:
         """Begin nothing new: images that are being copied are finished, looks are broken off, the rest is left.
 

@@ -1,0 +1,272 @@
+"""The long-lived service: lets rules run when they are due or asked for, side by side, none beside itself.
+
+A rule's run is a run of that rule alone, so that one with many tags holds up no other; what keeps runs fair to each
+other are the places at each registry, which are taken in the order in which they were asked for. A rule that reads what
+another writes waits until that one has run, if it runs or is about to.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.abc import TaskGroup
+
+from mirrord.errors import MirrordError
+from mirrord.planning.chains import Chains, chain_rules
+from mirrord.planning.report import Problem, RuleReport
+from mirrord.planning.rule import Rule
+from mirrord.planning.runstatus import run_status
+from mirrord.planning.status import Cause, RunStatus
+from mirrord.ports.clock import Clock
+from mirrord.ports.events import EventSink, RunBegan, RunEnded, ScheduleSkipped
+from mirrord.ports.history import History
+from mirrord.ports.schedule import Firing, Timetable
+from mirrord.ports.service import Ticket
+from mirrord.sync.board import Board
+from mirrord.sync.engine import Engine
+from mirrord.sync.meter import RunMeter, measuring
+from mirrord.sync.run import Run, unwrap
+from mirrord.sync.slots import Asked, Running, Slot, new_run_id
+from mirrord.transfer.unit import describe
+
+RULES_AT_ONCE = 64
+"""Rules that run side by side. What each may ask of a registry is decided by that registry's places."""
+
+WRITE_DEADLINE_S = 10.0
+"""How long the end of a run waits until it is written down; what cannot be is lost to the history alone."""
+
+INTERRUPTED = "the service was stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """A configuration in force: its rules, what they are carried out with, and what to call when nobody uses that."""
+
+    rules: Sequence[Rule]
+    engine: Engine
+    release: Callable[[], None] = lambda: None
+
+
+class Service:
+    """Runs rules until it is drained."""
+
+    def __init__(
+        self, *, clock: Clock, events: EventSink, history: History, timetable: Timetable, board: Board
+    ) -> None:
+        """Make a service without rules; `adopt` gives it some."""
+        self.board = board
+        self._clock = clock
+        self._events = events
+        self._history = history
+        self._timetable = timetable
+        self._slots: dict[str, Slot] = {}
+        self._leaving: list[Running] = []
+        self._chains: Chains = Chains()
+        self._setups: list[Setup] = []
+        self._orders = itertools.count()
+        self._news = anyio.Event()
+        self._draining = False
+        self._scopes: dict[str, anyio.CancelScope] = {}
+
+    @property
+    def queue_depth(self) -> int:
+        """How many rules wait to begin."""
+        return sum(slot.asked is not None for slot in self._slots.values())
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether no run begins any more."""
+        return self._draining
+
+    @property
+    def running(self) -> Sequence[Running]:
+        """The runs that go on."""
+        return [*(slot.running for slot in self._slots.values() if slot.running is not None), *self._leaving]
+
+    def adopt(self, setup: Setup) -> None:
+        """Go by a configuration from now on. Runs that go on end under the one that they began with.
+
+        Rules that are new or changed, or were due while nobody was there, run as soon as they may.
+        """
+        before = self._slots
+        self._setups.append(setup)
+        self._chains = chain_rules(setup.rules)
+        self._slots = {}
+        for rule in setup.rules:
+            slot = before.get(rule.name) or Slot(rule, setup.engine)
+            self._slots[rule.name] = slot
+        self._leaving += [
+            slot.running for name, slot in before.items() if name not in self._slots and slot.running is not None
+        ]
+        schedules = {rule.name: rule.schedule for rule in setup.rules if rule.schedule is not None}
+        self._timetable.replace(schedules)
+        self.board.adopt(setup.rules, self._slots)
+        for rule in setup.rules:
+            slot = self._slots[rule.name]
+            is_changed = rule.name in before and slot.rule != rule
+            slot.rule, slot.engine = rule, setup.engine
+            if rule.schedule is not None and (is_changed or self._is_overdue(rule.name)):
+                self.wake(rule.name, Cause.RELOAD if before else Cause.START)
+        self._release_unused()
+        self._tell()
+
+    def wake(self, rule: str, cause: Cause) -> Ticket | None:
+        """Have a rule run as soon as it may; see `ServiceView.wake`."""
+        slot = self._slots.get(rule)
+        if slot is None or self._draining:
+            return None
+        if slot.asked is not None:
+            return Ticket(rule=rule, run=slot.asked.run, already=True)
+        slot.asked = Asked(run=new_run_id(self._clock.now()), cause=cause, order=next(self._orders))
+        self.board.changed()
+        self._tell()
+        return Ticket(rule=rule, run=slot.asked.run, already=False)
+
+    def ring(self, firing: Firing) -> None:
+        """Have a rule run whose schedule says so. One that runs still is counted as skipped, and runs once more."""
+        slot = self._slots.get(firing.rule)
+        if slot is None:
+            return
+        reason = "draining" if self._draining else "overlap" if slot.running is not None else ""
+        for _ in range(firing.missed):
+            self._events.emit(ScheduleSkipped(rule=firing.rule, reason="missed"))
+        if reason or slot.asked is not None:
+            self._events.emit(ScheduleSkipped(rule=firing.rule, reason=reason or "overlap"))
+        self.wake(firing.rule, Cause.SCHEDULE)
+
+    def drain(self) -> None:
+        """Begin nothing any more: images that are being copied are finished, and `serve` ends when they are."""
+        self._draining = True
+        for slot in self._slots.values():
+            slot.asked = None
+        for running in self.running:
+            running.run.stop()
+        self.board.changed()
+        self._tell()
+
+    async def serve(self) -> None:
+        """Run rules until the service is drained. Cancelling it breaks off what is being copied."""
+        async with anyio.create_task_group() as group, anyio.create_task_group() as timing:
+            timing.start_soon(self._timetable.serve, self.ring)
+            while not (self._draining and not self.running):
+                news = self._news
+                self._begin_what_may(group)
+                await news.wait()
+            timing.cancel_scope.cancel()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = anyio.Event()
+
+    def _is_overdue(self, rule: str) -> bool:
+        memory = self.board.memory(rule)
+        return self._timetable.overdue(rule, memory.last_success)
+
+    def _begin_what_may(self, group: TaskGroup) -> None:
+        """Begin the runs that may, those asked for by hand first, then in the order in which they were asked for."""
+        room = RULES_AT_ONCE - len(self.running)
+        waiting = [slot for slot in self._slots.values() if slot.asked is not None and self._may_begin(slot)]
+        for slot in sorted(waiting, key=_turn)[: max(0, room)]:
+            asked, slot.asked = slot.asked, None
+            assert asked is not None
+            engine, rule = slot.engine, slot.rule
+            meter = RunMeter(asked.run, rule.name, self._clock)
+            slot.running = Running(
+                asked=asked, run=Run(engine.context(), [rule]), meter=meter, engine=engine, rule=rule
+            )
+            group.start_soon(self._run, slot, slot.running)
+        self.board.changed()
+
+    def _may_begin(self, slot: Slot) -> bool:
+        if self._draining or slot.running is not None:
+            return False
+        name = slot.rule.name
+        if any(running.rule.name == name for running in self._leaving):
+            return False  # it was taken out of the file and put back while it ran
+        for other in self._chains.before.get(name, ()):
+            first = self._slots.get(other)
+            if first is not None and (first.running is not None or first.asked is not None):
+                return False
+        return True
+
+    async def _run(self, slot: Slot, running: Running) -> None:
+        """Run one rule to its end, whatever happens, and write down what came of it."""
+        rule, meter = running.rule, running.meter
+        begun = RunStatus(id=meter.run, rule=rule.name, cause=running.asked.cause, started=meter.started)
+        self._events.emit(RunBegan(run=begun))
+        interrupted = True
+        broken: Problem | None = None
+        try:
+            with measuring(meter):
+                await self._carry_out(running, begun)
+            interrupted = self._draining and running.run.is_stopped
+        except Exception as exc:  # noqa: BLE001 - whatever one run meets, the service goes on
+            interrupted = False
+            broken = describe(unwrap(exc))
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(WRITE_DEADLINE_S):
+                await self._conclude(running, begun, interrupted=interrupted, broken=broken)
+            if running in self._leaving:
+                self._leaving.remove(running)
+            if slot.running is running:
+                slot.running = None
+            if not self.running:
+                running.engine.forget()
+            self._release_unused()
+            self.board.changed()
+            self._tell()
+
+    async def _carry_out(self, running: Running, begun: RunStatus) -> None:
+        await self._write(begun, looked=False)
+        alone = running.asked.cause in {Cause.MANUAL, Cause.SIGNAL}
+        await running.run.carry_out(running.engine.executor(alone=alone))
+
+    async def _conclude(self, running: Running, begun: RunStatus, *, interrupted: bool, broken: Problem | None) -> None:
+        """Make the report of a run, write it down and tell of it."""
+        rule_run = running.run.rules[0]
+        if interrupted:
+            settled = len(rule_run.results)
+            running.run.conclude(INTERRUPTED)
+            interrupted = not rule_run.looked or len(rule_run.results) > settled  # else it had come to its end
+        if broken is not None:
+            rule_run.problems.append(broken)
+        report: RuleReport = rule_run.report()
+        await running.engine.memory.flush()
+        lag_seconds = await self.board.refresh(running.rule.name, report)
+        ended = run_status(
+            begun.id,
+            begun.cause,
+            started=begun.started,
+            finished=self._clock.now(),
+            report=report,
+            interrupted=interrupted,
+            lag_seconds=lag_seconds,
+            requests=running.meter.requests,
+            pulls=running.meter.pulls,
+        )
+        looked = rule_run.looked and not interrupted
+        self.board.ended(ended, looked=looked)
+        await self._write(ended, looked=looked)
+        self._events.emit(RunEnded(run=ended, looked=looked))
+
+    async def _write(self, run: RunStatus, *, looked: bool) -> None:
+        try:
+            await self._history.save_run(run, looked=looked)
+        except MirrordError as exc:
+            self.board.state_failed(str(exc))
+
+    def _release_unused(self) -> None:
+        """Let go of configurations that no run uses any more; the last one is in force."""
+        used = {id(running.engine) for running in self.running}
+        for setup in self._setups[:-1]:
+            if id(setup.engine) not in used:
+                self._setups.remove(setup)
+                setup.release()
+
+
+def _turn(slot: Slot) -> tuple[bool, int]:
+    assert slot.asked is not None
+    return (slot.asked.cause not in {Cause.MANUAL, Cause.SIGNAL}, slot.asked.order)
