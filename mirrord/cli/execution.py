@@ -69,7 +69,7 @@ def run_rules(
         StartupError: a secret or certificate cannot be used; nothing was attempted.
         UsageError: neither can a provider or proxy.
     """
-    from mirrord.cli.preflight import check_registries
+    from mirrord.app.preflight import check_registries
     from mirrord.config.secrets import ConfiguredSecrets
     from mirrord.planning.report import EXIT_FAILED
 

@@ -73,8 +73,8 @@ def make_plan(
     config_path: str | None, names: Sequence[str] | None, *, progress: bool, color: Colour, notes: bool = False
 ) -> PlanReport:
     """Look at sources and targets, and return what would be done."""
+    from mirrord.app.preflight import check_registries
     from mirrord.cli.planreport import PlanReport
-    from mirrord.cli.preflight import check_registries
     from mirrord.cli.progress import make_progress
     from mirrord.config.secrets import ConfiguredSecrets
     from mirrord.sync.estimating import forecast

@@ -132,6 +132,11 @@ class TargetTemplate:
         except InvalidReferenceError as exc:
             raise self._bad_result(source, exc.message) from None
 
+    @property
+    def fixed_path(self) -> str:
+        """What every path that comes out begins with: that of the template up to its first placeholder."""
+        return self._path.partition("{")[0]
+
     def __str__(self) -> str:
         return self.text
 

@@ -81,10 +81,24 @@ class BlobMover:
     """Moves blobs for one run."""
 
     def __init__(
-        self, *, slots: Slots, windows: Windows, clock: Clock, events: EventSink, jitter: random.Random
+        self,
+        *,
+        slots: Slots,
+        windows: Windows,
+        clock: Clock,
+        events: EventSink,
+        jitter: random.Random,
+        numbers: Iterator[int] | None = None,
     ) -> None:
-        """Make a mover that knows nothing yet of what its targets hold."""
-        self._run = _Run(slots=slots, windows=windows, clock=clock, events=events, jitter=jitter)
+        """Make a mover that knows nothing yet of what its targets hold; ``numbers`` tell its transfers apart."""
+        self._run = _Run(
+            slots=slots,
+            windows=windows,
+            clock=clock,
+            events=events,
+            jitter=jitter,
+            numbers=numbers if numbers is not None else itertools.count(1),
+        )
 
     async def prepare(self, target: RepositoryWriter) -> None:
         """Make the repository of a target where its registry wants that, once a run.

@@ -10,7 +10,7 @@ from mirrord.planning.rule import Rule
 from mirrord.ports.settings import RegistrySettings, SecretReader, TlsSettings
 
 if TYPE_CHECKING:
-    from mirrord.app import App
+    from mirrord.app.parts import App
 
 
 async def check_registries(app: App, rules: Sequence[Rule], read_secret: SecretReader) -> None:

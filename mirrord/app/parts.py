@@ -1,12 +1,13 @@
-"""The composition root: builds every object of the process. Tests build another one."""
+"""What commands and the service work with, built for one configuration."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from mirrord.planning.report import TrafficReport
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.events import EventSink
+from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.ports.settings import RegistrySettings, SecretReader
 from mirrord.registry.credentials import (
@@ -32,6 +34,7 @@ from mirrord.registry.providers.catalog import choose_provider, known_providers
 from mirrord.registry.throttle import RegistrySlots
 from mirrord.registry.transport import Transport
 from mirrord.sync.context import Context
+from mirrord.sync.engine import Engine
 from mirrord.sync.traffic import Traffic
 from mirrord.transfer.blob import BlobMover
 from mirrord.transfer.executor import Executor
@@ -87,18 +90,33 @@ class App:
     traffic: Traffic
     slots: Slots
     credentials: CredentialProvider
+    windows: Windows = field(default_factory=Windows)
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def executor(self) -> Executor:
         """Return an executor for one run."""
         context = self.context
         mover = BlobMover(
             slots=self.slots,
-            windows=Windows(),
+            windows=self.windows,
             clock=context.clock,
             events=context.events,
             jitter=random.Random(),  # noqa: S311 - spreads retries, guards no secret
+            numbers=self.numbers,
         )
         return Executor(mover=mover, clock=context.clock)
+
+    def engine(self) -> Engine:
+        """Return what the service carries out run after run with."""
+        context = self.context
+        return Engine(
+            gateway=context.gateway,
+            slots=self.slots,
+            clock=context.clock,
+            events=context.events,
+            memory=context.memory,
+            make_executor=self.executor,
+        )
 
     def cost(self) -> TrafficReport:
         """Return what the run cost so far."""
@@ -121,6 +139,8 @@ async def open_app(
     environment: Mapping[str, str],
     events: EventSink,
     network: Network = Network(),
+    memory: Memory | None = None,
+    numbers: Iterator[int] | None = None,
 ) -> AsyncIterator[App]:
     """Build the objects of a process, and close all connections at the end.
 
@@ -130,6 +150,8 @@ async def open_app(
         environment: the process's environment: proxies, and the places of docker's files.
         events: who listens.
         network: how registries are reached.
+        memory: what runs remember; None: nothing, from one run to the next.
+        numbers: tell transfers apart; given where several applications follow each other in one process.
     """
     clock = SystemClock()
     traffic = Traffic(events)
@@ -162,11 +184,18 @@ async def open_app(
     slots = RegistrySlots(registries.throttles)
     try:
         yield App(
-            context=Context(gateway=Gateway(registries), slots=slots, clock=clock, events=traffic),
+            context=Context(
+                gateway=Gateway(registries),
+                slots=slots,
+                clock=clock,
+                events=traffic,
+                memory=memory if memory is not None else NoMemory(),
+            ),
             registries=registries,
             traffic=traffic,
             slots=slots,
             credentials=credentials,
+            numbers=numbers if numbers is not None else itertools.count(1),
         )
     finally:
         with anyio.CancelScope(shield=True), anyio.move_on_after(5):
