@@ -71,7 +71,7 @@ class Reloader:
                 return self._refused(exc)
 
     def files(self) -> list[Path]:
-        """Return the files beside the configuration whose change makes it worth reading again: secrets, certificates."""
+        """Return the files beside the configuration whose change has it read again: secrets and certificates."""
         registries = self.config.registries.values() if self.config is not None else ()
         return [Path(path) for settings in registries for path in _files_of(settings)]
 

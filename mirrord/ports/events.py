@@ -162,6 +162,31 @@ class ConfigLoaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStarted:
+    """The service can be reached at ``url``; ``rules`` are in force."""
+
+    url: str
+    rules: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStopping:
+    """The service begins nothing any more; what is on its way may take ``drain_s`` seconds. ``cause`` names a signal."""
+
+    cause: str
+    running: int
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceStopped:
+    """The service ended; ``interrupted`` runs were broken off."""
+
+    interrupted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegistryPaused:
     """A registry asked to be left alone for so long (429, Retry-After, a quota)."""
 
@@ -219,6 +244,9 @@ Event = (
     | RunEnded
     | ScheduleSkipped
     | ConfigLoaded
+    | ServiceStarted
+    | ServiceStopping
+    | ServiceStopped
     | RegistryPaused
     | BreakerChanged
     | IntegrityFailed
@@ -246,8 +274,12 @@ class Sinks(EventSink):
     """Hands every event to several listeners, in their order."""
 
     def __init__(self, *sinks: EventSink) -> None:
-        """Know the listeners."""
-        self._sinks = sinks
+        """Know the first listeners."""
+        self._sinks = list(sinks)
+
+    def add(self, sink: EventSink) -> None:
+        """Let one more listen from now on."""
+        self._sinks.append(sink)
 
     def emit(self, event: Event) -> None:
         """Hand the event on."""

@@ -69,12 +69,17 @@ class Service:
         self._orders = itertools.count()
         self._news = anyio.Event()
         self._draining = False
-        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._serving = False
 
     @property
     def queue_depth(self) -> int:
         """How many rules wait to begin."""
         return sum(slot.asked is not None for slot in self._slots.values())
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether `serve` goes on."""
+        return self._serving
 
     @property
     def is_draining(self) -> bool:
@@ -149,13 +154,17 @@ class Service:
 
     async def serve(self) -> None:
         """Run rules until the service is drained. Cancelling it breaks off what is being copied."""
-        async with anyio.create_task_group() as group, anyio.create_task_group() as timing:
-            timing.start_soon(self._timetable.serve, self.ring)
-            while not (self._draining and not self.running):
-                news = self._news
-                self._begin_what_may(group)
-                await news.wait()
-            timing.cancel_scope.cancel()
+        self._serving = True
+        try:
+            async with anyio.create_task_group() as group, anyio.create_task_group() as timing:
+                timing.start_soon(self._timetable.serve, self.ring)
+                while self.running or not self._draining:
+                    news = self._news
+                    self._begin_what_may(group)
+                    await news.wait()
+                timing.cancel_scope.cancel()
+        finally:
+            self._serving = False
 
     def _tell(self) -> None:
         self._news.set()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,9 +84,7 @@ class View(ServiceView):
         meters = [running.meter for running in self.service.running]
         return Health(
             live=live_checks(0.0 if self.service.is_draining else since_tick_s, meters),
-            ready=tuple(
-                ready_checks(self.config.error, self.board.state_error, is_draining=self.service.is_draining)
-            ),
+            ready=tuple(ready_checks(self.config.error, self.board.state_error, is_draining=self.service.is_draining)),
         )
 
     def rule(self, name: str) -> RuleStatus | None:
@@ -223,7 +221,7 @@ def _sum(summaries: Sequence[TargetSummary]) -> Counter[ImageState]:
     return total
 
 
-def _with_copying(images: Counter[ImageState], copying: int, *, is_stalled: bool) -> Mapping[ImageState, int]:
+def _with_copying(images: Counter[ImageState], copying: int, *, is_stalled: bool) -> dict[ImageState, int]:
     """Count what is being copied apart from what is only out of sync."""
     left = copying
     for state in (ImageState.OUT_OF_SYNC, ImageState.FAILED, ImageState.WAITING, ImageState.IN_SYNC):

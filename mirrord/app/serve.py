@@ -1,0 +1,253 @@
+"""The service as one process: state, schedules, runs, HTTP, reload and signals, begun and ended in order.
+
+It ends in this order: no run begins any more; images on their way are finished, for as long as the drain timeout lets
+them; what is left is cancelled, which cancels its uploads; then connections are closed, and the state store last.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TextIO
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from mirrord import __version__
+from mirrord.app.parts import Network, SystemClock
+from mirrord.app.reload import Reloader, watched
+from mirrord.config.process import ProcessSettings, require_api_token
+from mirrord.config.watch import watch_files
+from mirrord.errors import MirrordError
+from mirrord.jobs.alarm import Alarm
+from mirrord.planning.status import Cause, ConfigStatus
+from mirrord.ports.clock import Clock
+from mirrord.ports.events import EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks
+from mirrord.state import SqlState, open_state
+from mirrord.sync.board import Board
+from mirrord.sync.meter import Metered
+from mirrord.sync.service import Service
+from mirrord.sync.view import View
+from mirrord.telemetry.logs import open_log
+from mirrord.telemetry.metrics import Metrics
+from mirrord.web import create_app, serve_http
+
+TICK_S = 1.0
+"""How often the service looks after itself."""
+
+COUNT_EVERY_S = 2.0
+QUOTAS_EVERY_S = 30.0
+SAVED_EVERY_S = 300.0
+TRIM_EVERY_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """How a service is to run.
+
+    Attributes:
+        config: the configuration file.
+        settings: those of the process.
+        environment: its variables.
+        stream: where log lines go.
+        network: how registries are reached.
+        events: who listens beside log and metrics; None: nobody.
+        on_ready: told the address of the page once it can be reached.
+        handles_signals: whether signals end and steer it; else cancelling does.
+    """
+
+    config: str
+    settings: ProcessSettings
+    environment: Mapping[str, str]
+    stream: TextIO
+    network: Network = field(default_factory=Network)
+    events: EventSink | None = None
+    on_ready: Callable[[str], None] = lambda _url: None
+    handles_signals: bool = True
+
+
+async def serve(serving: Serving) -> int:
+    """Run the service until a signal ends it; return that signal's number, 0 if none came.
+
+    Raises:
+        ConfigError: the configuration or the settings of the process are not valid.
+        StartupError: the state store, a secret or the address to listen on cannot be used.
+    """
+    settings = serving.settings
+    require_api_token(settings)
+    clock = SystemClock()
+    metrics = Metrics()
+    log = open_log(level=settings.log_level, format=settings.log_format, stream=serving.stream)
+    hub = Sinks(metrics, log)
+    if serving.events is not None:
+        hub.add(serving.events)
+    with log:
+        async with open_state(settings.state, clock=clock, events=hub) as state:
+            board = Board(clock, state)
+            hub.add(board)
+            return await _Process(serving, clock, hub, state, board, metrics).run()
+
+
+@dataclass(slots=True)
+class _Chore:
+    """Something that is done now and then; ``due`` is when next, in monotonic seconds."""
+
+    every_s: float
+    work: Callable[[], Awaitable[None]]
+    due: float = 0.0
+
+
+class _Process:
+    """What goes on in the process of a service."""
+
+    def __init__(
+        self, serving: Serving, clock: Clock, hub: Sinks, state: SqlState, board: Board, metrics: Metrics
+    ) -> None:
+        self._serving = serving
+        self._clock = clock
+        self._hub = hub
+        self._state = state
+        self._board = board
+        self._metrics = metrics
+        self._timetable = Alarm(clock)
+        self._service = Service(clock=clock, events=hub, history=state, timetable=self._timetable, board=board)
+        loading = ConfigStatus(file=serving.config, loaded_at=clock.now())
+        self._view = View(
+            service=self._service, timetable=self._timetable, clock=clock, release=__version__, config=loading
+        )
+        self._runs = anyio.CancelScope()
+        self._received: list[signal.Signals] = []
+
+    async def run(self) -> int:
+        """Begin everything, run until the service is drained, and end everything."""
+        await self._board.load()
+        self._metrics.watch(self._view)
+        async with anyio.create_task_group() as group:
+            reloader = Reloader(
+                path=self._serving.config,
+                environment=self._serving.environment,
+                clock=self._clock,
+                events=Metered(self._hub),
+                memory=self._state,
+                group=group,
+                adopt=self._service.adopt,
+                report=self._view.configured,
+                network=self._serving.network,
+            )
+            if self._serving.handles_signals:
+                await group.start(self._obey, reloader, group)
+            await reloader.begin()
+            await self._begin_with(reloader)
+            url = await group.start(self._listen)
+            rules = len(self._board.entries)
+            self._hub.emit(ServiceStarted(url=url, rules=rules, version=__version__))
+            self._serving.on_ready(url)
+            group.start_soon(self._watch, reloader)
+            group.start_soon(self._look_after_itself)
+            with self._runs:
+                await self._service.serve()
+            self._hub.emit(ServiceStopped(interrupted=len(self._service.running)))
+            group.cancel_scope.cancel()
+        return self._received[0] if self._received else 0
+
+    async def _begin_with(self, reloader: Reloader) -> None:
+        """Forget rules that the file has no more, and count the images of those that it has."""
+        config = reloader.config
+        assert config is not None
+        self._metrics.know(config.rules)
+        try:
+            await self._state.forget_rules([rule.name for rule in config.rules])
+        except MirrordError as exc:
+            self._board.state_failed(str(exc))
+        await self._board.refresh_all()
+
+    async def _listen(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
+        settings = self._serving.settings
+        app = create_app(
+            view=self._view,
+            history=self._state,
+            metrics=self._metrics.expose,
+            token_file=settings.api_token_file,
+            listen=settings.listen,
+            clock=self._clock,
+        )
+        await serve_http(app, host=settings.listen.host, port=settings.listen.port, on_listening=task_status.started)
+
+    async def _obey(
+        self, reloader: Reloader, group: TaskGroup, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Do what signals say: end (once: finish what is on its way; twice: at once), reload, run all rules now."""
+        wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        with anyio.open_signal_receiver(*wanted) as signals:
+            task_status.started()
+            async for number in signals:
+                if number is signal.SIGHUP:
+                    group.start_soon(reloader.again)
+                elif number is signal.SIGUSR1:
+                    for rule in self._board.entries:
+                        self._service.wake(rule, Cause.SIGNAL)
+                else:
+                    self._end(number, group)
+
+    def _end(self, number: signal.Signals, group: TaskGroup) -> None:
+        self._received.append(number)
+        if len(self._received) > 2:  # noqa: PLR2004 - whoever insists does not want to wait for connections either
+            os._exit(128 + self._received[0])
+        if len(self._received) > 1 or not self._service.is_serving:
+            self._runs.cancel()
+            if not self._service.is_serving:
+                group.cancel_scope.cancel()
+            return
+        drain_s = self._serving.settings.drain_timeout.total_seconds()
+        running = len(self._service.running)
+        self._hub.emit(ServiceStopping(cause=number.name, running=running, drain_s=drain_s))
+        self._service.drain()
+        group.start_soon(self._cancel_after, drain_s)
+
+    async def _cancel_after(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._runs.cancel()
+
+    async def _watch(self, reloader: Reloader) -> None:
+        file = watched(self._serving.config)
+        if file is None:
+            return
+        async for _ in watch_files(file, extra=reloader.files):
+            await reloader.again()
+
+    async def _look_after_itself(self) -> None:
+        """Measure the event loop, keep counts up to date, and write down what changed, each at its own interval."""
+        chores = (
+            _Chore(COUNT_EVERY_S, self._count_running),
+            _Chore(QUOTAS_EVERY_S, self._board.save_quotas),
+            _Chore(SAVED_EVERY_S, self._board.count_saved),
+            _Chore(TRIM_EVERY_S, self._trim),
+        )
+        begun = self._clock.monotonic()
+        for chore in chores:
+            chore.due = begun + chore.every_s
+        while True:
+            before = self._clock.monotonic()
+            await self._clock.sleep(TICK_S)
+            now = self._clock.monotonic()
+            self._view.lag_s = max(0.0, now - before - TICK_S)
+            for chore in chores:
+                if now >= chore.due:
+                    chore.due = now + chore.every_s
+                    await self._do(chore)
+
+    async def _do(self, chore: _Chore) -> None:
+        try:
+            await chore.work()
+        except MirrordError as exc:
+            self._board.state_failed(str(exc))
+
+    async def _count_running(self) -> None:
+        for running in self._service.running:
+            if running.meter.idle_s < COUNT_EVERY_S:
+                await self._board.refresh(running.rule.name)
+
+    async def _trim(self) -> None:
+        await self._state.trim(self._clock.now())
