@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mirrord.oci.reference import LAYOUT_SCHEME, LayoutDirectory
+from mirrord.planning.places import hosts_of
 from mirrord.planning.rule import Rule
 from mirrord.ports.settings import RegistrySettings, SecretReader, TlsSettings
 
@@ -23,16 +23,6 @@ async def check_registries(app: App, rules: Sequence[Rule], read_secret: SecretR
     for host in hosts_of(rules):
         app.registries.handle(host)
         await _check(app.registries.settings(host), read_secret)
-
-
-def hosts_of(rules: Sequence[Rule]) -> list[str]:
-    """Return the registries that rules read and write, sorted; layout directories are none."""
-    layouts = {rule.source.host for rule in rules if isinstance(rule.source.location, LayoutDirectory)}
-    hosts = {rule.source.host for rule in rules} - layouts
-    hosts |= {
-        template.host for rule in rules for template in rule.targets if not template.text.startswith(LAYOUT_SCHEME)
-    }
-    return sorted(hosts)
 
 
 async def _check(settings: RegistrySettings, read_secret: SecretReader) -> None:

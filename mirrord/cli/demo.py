@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,16 +11,14 @@ import typer
 from mirrord.cli.columns import columns
 from mirrord.cli.options import Colour, ColourOption, NoProgressOption
 from mirrord.cli.output import Output
-from mirrord.cli.session import load, run_async
-from mirrord.cli.units import count_text, size_text, time_text
+from mirrord.cli.session import load
+from mirrord.cli.units import count_text, size_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mirrord.app import App
     from mirrord.demo.scenario import Scene
     from mirrord.planning.report import RunReport
-    from mirrord.planning.rule import Rule
 
 RELEASE_EVERY_S = 10.0
 PROGRAM = "mirrord"
@@ -36,7 +32,7 @@ def demo(
 ) -> int:
     """Show mirrord at work, offline: two registries in memory, sample images.
 
-    Without --exit the registries stay up to try commands on, and a new version is released and mirrored every ten
+    Without --exit it goes on as a service with its status page, and a new version is released and mirrored every ten
     seconds, until Ctrl-C.
     """
     from mirrord.demo.scenario import open_scene
@@ -48,9 +44,9 @@ def demo(
         if code or exit_:
             _say_more(out)
             return code
-        _suggest(out, scene)
-        config = load(str(scene.config_file))
-        run_async(_Releases(out, scene, config.rules).go_on, config=config)
+        from mirrord.cli.demoservice import run_service
+
+        run_service(out, scene, RELEASE_EVERY_S, lambda url: _suggest(out, scene, url))
     return 0
 
 
@@ -118,22 +114,25 @@ def saved_lines(report: RunReport) -> list[Text]:
     ]
 
 
-def _suggest(out: Output, scene: Scene) -> None:
-    """Say what to try while the registries are up."""
+def _suggest(out: Output, scene: Scene, url: str) -> None:
+    """Say where the page is, and what to try while the service runs."""
     from rich.text import Text
 
     from mirrord.demo.scenario import SAMPLE_REPOSITORY
 
     image = f"{scene.target}/mirror/{SAMPLE_REPOSITORY}"
     commands = (
-        f"export MIRRORD_CONFIG={scene.config_file}",
-        f"{PROGRAM} repositories {scene.target}",
-        f"{PROGRAM} inspect {image}",
+        f"export MIRRORD_CONFIG={scene.config_file} MIRRORD_API_TOKEN_FILE={scene.token_file}",
+        f"{PROGRAM} status --url {url}",
         f'{PROGRAM} tags {image} --semver ">=1.1"',
+        f"{PROGRAM} inspect {image}",
         f"{PROGRAM} copy {image} oci:./web",
-        f"{PROGRAM} auth check --push",
+        f"curl {url}metrics",
     )
     out.text(
+        *_step(4, "From now on the service runs: by a schedule, with a page.", f"sync -c {scene.config_file}"),
+        *(Text(line, style="bold green") for line in columns([("the page", url)], indent=2)),
+        *columns([("its token", f'{scene.token}   (for "Sync now")')], indent=2),
         "",
         Text("Try, in another terminal, while this one runs", style="bold"),
         *(Text(f"  {command}", style="cyan") for command in commands),
@@ -148,7 +147,7 @@ def _suggest(out: Output, scene: Scene) -> None:
 def _say_more(out: Output) -> None:
     from rich.text import Text
 
-    text = f"`{PROGRAM} demo` without --exit keeps the registries up, with commands to try on them."
+    text = f"`{PROGRAM} demo` without --exit goes on as a service, with its page and commands to try."
     out.text("", Text(text, style="dim"))
 
 
@@ -156,49 +155,3 @@ def _step(number: int, text: str, command: str) -> Sequence[Text]:
     from rich.text import Text
 
     return [Text(), Text(f"{number}. {text}", style="bold"), Text(f"   $ {PROGRAM} {command}", style="cyan"), Text()]
-
-
-class _Releases:
-    """Releases a version every now and then, and mirrors it."""
-
-    def __init__(self, out: Output, scene: Scene, rules: Sequence[Rule]) -> None:
-        self._out = out
-        self._scene = scene
-        self._rules = rules
-
-    async def go_on(self, app: App) -> None:
-        """Go on until the task is cancelled."""
-        import anyio
-        import anyio.to_thread
-
-        while True:
-            await anyio.sleep(RELEASE_EVERY_S)
-            version = await anyio.to_thread.run_sync(self._scene.release)
-            self._out.text(await self._mirror(app, version))
-
-    async def _mirror(self, app: App, version: str) -> str:
-        """Carry out all rules, and say what came of it on one line."""
-        from mirrord.planning.report import Outcome, summarise
-        from mirrord.sync.listing import Listings
-        from mirrord.sync.resolving import Resolutions
-        from mirrord.sync.run import Run
-
-        started = app.context.clock.monotonic()
-        context = replace(app.context, listings=Listings(), resolutions=Resolutions())  # each run asks anew
-        run = Run(context, self._rules)
-        await run.carry_out(app.executor())
-        seconds = app.context.clock.monotonic() - started
-        reports = [rule.report() for rule in run.rules]
-        results = [result for report in reports for result in report.results]
-        problems = [*(problem for report in reports for problem in report.problems)]
-        problems += [result.problem for result in results if result.problem is not None]
-        now = f"{datetime.now().astimezone():%H:%M:%S}"
-        if problems:
-            return f"  {now}  shop/web:{version} released; {problems[0]}"
-        copied = sum(report.count(Outcome.COPIED) for report in reports)
-        tally = summarise(results)
-        held = tally.existed[1] + tally.mounted[1]
-        return (
-            f"  {now}  shop/web:{version} released: {count_text(copied, 'tag')} mirrored in {time_text(seconds)}, "
-            f"{size_text(tally.uploaded[1])} uploaded, {size_text(held)} spared"
-        )

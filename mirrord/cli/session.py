@@ -92,18 +92,18 @@ def run_async(
         ) as app:
             return await body(app)
 
-    _collect_garbage_from_here()
-    return anyio.run(_supervise, work, backend="asyncio", backend_options={"use_uvloop": _has_uvloop()})
+    collect_garbage_from_here()
+    return anyio.run(_supervise, work, backend="asyncio", backend_options={"use_uvloop": has_uvloop()})
 
 
-def _collect_garbage_from_here() -> None:
+def collect_garbage_from_here() -> None:
     """End what `__main__` began for the time of imports: from here on things come and go."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
 
 
-def _has_uvloop() -> bool:
+def has_uvloop() -> bool:
     """Say whether the faster event loop is installed; it is on the platforms that it exists for."""
     return importlib.util.find_spec("uvloop") is not None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -35,14 +36,12 @@ def sync(
     color: ColourOption = Colour.AUTO,
     verbose: VerboseOption = False,
 ) -> int:
-    """Mirror what the rules of a configuration file say."""
-    if dry_run and not once:
-        raise UsageError("--dry-run cannot be used without --once", code="USAGE_CONFLICT", remedy="add --once")
+    """Mirror what the rules of a configuration file say: as a service, by their schedules, or once."""
     if not once:
-        raise UsageError(
-            "running as a service is not part of this release yet",
-            remedy="add --once to carry out every rule once, and let cron or a timer repeat it",
-        )
+        from mirrord.cli.serve import run_service
+
+        _refuse_without_once({"--dry-run": dry_run, "--rule": bool(rule), "--output": output is not RunOutput.TEXT})
+        return run_service(config)
     if dry_run:
         from mirrord.cli.plan import dry_run as show_plan
 
@@ -50,3 +49,10 @@ def sync(
     loaded = load(config)
     rules = select_rules(loaded.rules, rule)
     return execute(rules, loaded.registries, output=output, progress=not no_progress, color=color, notes=verbose)
+
+
+def _refuse_without_once(options: Mapping[str, bool]) -> None:
+    """Refuse options that only a single run has."""
+    for option, is_given in options.items():
+        if is_given:
+            raise UsageError(f"{option} cannot be used without --once", code="USAGE_CONFLICT", remedy="add --once")

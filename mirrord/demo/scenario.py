@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -14,6 +15,7 @@ from mirrord.demo.registry import RegistryApp
 from mirrord.demo.serving import serve
 
 CONFIG_NAME = "mirrord.yaml"
+TOKEN_NAME = "token"  # noqa: S105 - the name of its file
 
 CONFIG = """\
 # The rules of the demo. The registries that they name are there as long as the demo runs.
@@ -22,6 +24,10 @@ version: 1
 registries:
   {source}: {{plain_http: true}}
   {target}: {{plain_http: true}}
+
+defaults:
+  schedule: 5s
+  freshness: 30s
 
 rules:
   - name: shop                                  # every repository below shop/, every tag
@@ -43,6 +49,8 @@ rules:
 class Scene:
     """Two registries that are running. ``source`` and ``target`` are their hosts, ``config_file`` holds the rules.
 
+    ``directory`` is there as long as the scene; ``token`` is that of the service's API, and stands in ``token_file``.
+
     They run on a thread of their own, so that the rest of the program meets them as it meets any registry.
     """
 
@@ -51,7 +59,10 @@ class Scene:
     ) -> None:
         self.source = source
         self.target = target
+        self.directory = directory
         self.config_file = directory / CONFIG_NAME
+        self.token_file = directory / TOKEN_NAME
+        self.token = secrets.token_urlsafe(18)
         self._images = images
         self._portal = portal
         self._releases = 0
@@ -66,8 +77,10 @@ class Scene:
         """How many tags the source has, signatures apart."""
         return sum(len(sample.tags) for sample in SAMPLES)
 
-    def write_config(self) -> None:
-        """Write the configuration file."""
+    def write_files(self) -> None:
+        """Write the configuration file, and the token of the API."""
+        self.token_file.touch(mode=0o600)
+        self.token_file.write_text(f"{self.token}\n", encoding="utf-8")
         self.config_file.write_text(CONFIG.format(source=self.source, target=self.target), encoding="utf-8")
 
     def release(self) -> str:
@@ -96,7 +109,7 @@ def open_scene() -> Iterator[Scene]:
     ):
         portal.call(load, images.store)
         scene = Scene(source=source, target=target, directory=Path(directory), images=images, portal=portal)
-        scene.write_config()
+        scene.write_files()
         yield scene
 
 

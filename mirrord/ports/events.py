@@ -172,7 +172,7 @@ class ServiceStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStopping:
-    """The service begins nothing any more; what is on its way may take ``drain_s`` seconds. ``cause`` names a signal."""
+    """The service begins nothing any more; what is on its way may take ``drain_s`` seconds; ``cause`` is a signal."""
 
     cause: str
     running: int

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from mirrord.errors import MirrordError
-from mirrord.oci.reference import LayoutDirectory
 from mirrord.planning.memory import ImageState, TargetSummary
+from mirrord.planning.places import hosts_of
 from mirrord.planning.report import Outcome, RuleReport
 from mirrord.planning.rule import Rule
 from mirrord.planning.status import ProblemStatus, QuotaStatus, RunResult, RunStatus, Saved
@@ -112,11 +112,10 @@ class Board(EventSink):
             entry = before.get(rule.name) or self._entry(rule.name, slots[rule.name])
             entry.slot = slots[rule.name]
             self.entries[rule.name] = entry
-        hosts = {rule.source.host for rule in rules} | {target.host for rule in rules for target in rule.targets}
-        layouts = {rule.source.host for rule in rules if isinstance(rule.source.location, LayoutDirectory)}
-        for host in sorted(hosts - layouts):
+        hosts = hosts_of(rules)
+        for host in hosts:
             self._registry(host)
-        for host in set(self.registries) - hosts:
+        for host in set(self.registries).difference(hosts):
             if not self.registries[host].transfers:
                 del self.registries[host]
         self.changed()

@@ -6,7 +6,6 @@ import threading
 import pytest
 from rich.console import Console
 
-from mirrord.sync.activity import Activity, Rate
 from mirrord.cli.bars import bars
 from mirrord.cli.options import Colour
 from mirrord.cli.output import make_console
@@ -23,6 +22,7 @@ from mirrord.ports.events import (
     RuleStarted,
     UnitFinished,
 )
+from mirrord.sync.activity import Activity, Rate
 
 SOURCE = Repository("docker.io", "library/nginx")
 TARGET = Repository("registry.internal", "mirror/nginx")
