@@ -15,8 +15,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 
 from mirrord.config.faults import fault
 from mirrord.config.fields import suggest
-from mirrord.config.units import format_duration, parse_duration
+from mirrord.config.units import parse_duration
 from mirrord.errors import ConfigError, ConfigProblem, quote
+from mirrord.planning.duration import format_duration
 
 PREFIX = "MIRRORD_"
 ENVIRONMENT = "environment"

@@ -9,7 +9,6 @@ from mirrord.config.faults import fault
 from mirrord.config.fields import Reader
 from mirrord.config.tree import Scalar
 from mirrord.config.units import (
-    format_duration,
     format_share,
     format_size,
     parse_duration,
@@ -17,6 +16,7 @@ from mirrord.config.units import (
     parse_size,
 )
 from mirrord.errors import quote
+from mirrord.planning.duration import format_duration
 
 _DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w))+$|\$\{"
 _SIZE_PATTERN = r"^[0-9]+(\.[0-9]+)? ?(B|KiB|MiB|GiB|TiB|KB|kB|MB|GB|TB)?$|\$\{"

@@ -10,7 +10,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from mirrord.config.models import Document
 from mirrord.config.section import Section
 from mirrord.config.tree import EXTENSION_PREFIX
-from mirrord.config.units import format_duration
+from mirrord.planning.duration import format_duration
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DEFINITIONS = "#/$defs/"

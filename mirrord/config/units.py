@@ -30,17 +30,6 @@ def parse_duration(text: str) -> timedelta | None:
     return min(_LONGEST, timedelta(milliseconds=min(milliseconds, _LONGEST / timedelta(milliseconds=1))))
 
 
-def format_duration(span: timedelta) -> str:
-    """Return the shortest text that `parse_duration` reads as ``span``."""
-    milliseconds = round(span / timedelta(milliseconds=1))
-    pieces = []
-    for unit in ("d", "h", "m", "s", "ms"):
-        count, milliseconds = divmod(milliseconds, _UNIT_MILLISECONDS[unit])
-        if count:
-            pieces.append(f"{count}{unit}")
-    return "".join(pieces) or "0s"
-
-
 def parse_size(text: str) -> int | None:
     """Return a number of bytes; None if ``text`` is no size. ``KiB`` is 1024 bytes, ``KB`` 1000."""
     match = _SIZE.fullmatch(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from mirrord.planning.duration import format_duration
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Every:
@@ -24,3 +26,13 @@ class Cron:
 
 
 Schedule = Every | Cron
+"""What tells when rules are due."""
+
+
+def describe(schedule: Schedule) -> str:
+    """Return a schedule in words: ``every 15m``, or ``0 */6 * * * Europe/Berlin, jitter 2m``."""
+    if isinstance(schedule, Every):
+        words = f"every {format_duration(schedule.interval)}"
+    else:
+        words = f"{schedule.expression} {schedule.timezone}"
+    return f"{words}, jitter {format_duration(schedule.jitter)}" if schedule.jitter else words

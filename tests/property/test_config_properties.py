@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from mirrord.config.effective import effective
 from mirrord.config.interpolation import escape, interpolate
 from mirrord.config.loader import Config, load_config
-from mirrord.config.units import format_duration, format_size, parse_duration, parse_size
+from mirrord.config.units import format_size, parse_duration, parse_size
 from mirrord.errors import ConfigError
+from mirrord.planning.duration import format_duration
 from mirrord.planning.pattern import TagPattern
 from mirrord.planning.rule import TagSelector
 from mirrord.planning.tagsets import Meeting, TagSet, meeting

@@ -10,13 +10,13 @@ from pydantic_core import PydanticCustomError
 from mirrord.config.cron import looks_like_cron, normalise_cron
 from mirrord.config.interpolation import escape, interpolate
 from mirrord.config.units import (
-    format_duration,
     format_share,
     format_size,
     parse_duration,
     parse_share,
     parse_size,
 )
+from mirrord.planning.duration import format_duration
 
 
 @pytest.mark.parametrize(
