@@ -95,7 +95,11 @@ class Service:
         """Go by a configuration from now on. Runs that go on end under the one that they began with.
 
         Rules that are new or changed, or were due while nobody was there, run as soon as they may.
+
+        Raises:
+            StartupError: a schedule cannot be used; nothing changed.
         """
+        self._timetable.replace({rule.name: rule.schedule for rule in setup.rules if rule.schedule is not None})
         before = self._slots
         self._setups.append(setup)
         self._chains = chain_rules(setup.rules)
@@ -106,8 +110,6 @@ class Service:
         self._leaving += [
             slot.running for name, slot in before.items() if name not in self._slots and slot.running is not None
         ]
-        schedules = {rule.name: rule.schedule for rule in setup.rules if rule.schedule is not None}
-        self._timetable.replace(schedules)
         self.board.adopt(setup.rules, self._slots)
         for rule in setup.rules:
             slot = self._slots[rule.name]
