@@ -24,7 +24,7 @@ class Finished(NamedTuple):
 
 
 class Mirrord:
-    """Runs `python -m mirrord` with a home directory, a state store and an environment of its own.
+    """Runs `python -m mirrord` with a home directory and an environment of its own, and no state but where it is named.
 
     Args:
         work_dir: Home and working directory of the command.
@@ -82,7 +82,6 @@ class Mirrord:
             **kept,
             "HOME": str(self.work_dir),
             "LC_ALL": "C.UTF-8",
-            "MIRRORD_STATE": f"sqlite:///{self.work_dir}/state.db",
             "PYTHONPATH": str(ROOT),
             **(added or {}),
         }
