@@ -18,6 +18,7 @@ from mirrord.planning.report import TrafficReport
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.events import EventSink
+from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.ports.settings import RegistrySettings, SecretReader
 from mirrord.registry.credentials import (
@@ -121,6 +122,7 @@ async def open_app(
     environment: Mapping[str, str],
     events: EventSink,
     network: Network = Network(),
+    memory: Memory | None = None,
 ) -> AsyncIterator[App]:
     """Build the objects of a process, and close all connections at the end.
 
@@ -130,6 +132,7 @@ async def open_app(
         environment: the process's environment: proxies, and the places of docker's files.
         events: who listens.
         network: how registries are reached.
+        memory: what is remembered from run to run; None: nothing.
     """
     clock = SystemClock()
     traffic = Traffic(events)
@@ -162,7 +165,13 @@ async def open_app(
     slots = RegistrySlots(registries.throttles)
     try:
         yield App(
-            context=Context(gateway=Gateway(registries), slots=slots, clock=clock, events=traffic),
+            context=Context(
+                gateway=Gateway(registries),
+                slots=slots,
+                clock=clock,
+                events=traffic,
+                memory=memory if memory is not None else NoMemory(),
+            ),
             registries=registries,
             traffic=traffic,
             slots=slots,

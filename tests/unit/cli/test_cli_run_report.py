@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mirrord.cli.grouping import INTERRUPTED
 from mirrord.cli.runjson import run_json
-from mirrord.cli.runreport import INTERRUPTED, run_lines
+from mirrord.cli.runreport import run_lines
 from mirrord.cli.verdict import plan_exit_code, run_exit_code
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Repository, Tag
