@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from mirrord.cli.failures import InterruptedRunError, as_error, complain, explain
+from mirrord.cli.handover import NO_RULE, Handover
 from mirrord.cli.options import Colour, RunOutput
 from mirrord.cli.output import Output
 from mirrord.cli.session import run_async
+from mirrord.errors import MirrordError
 
 if TYPE_CHECKING:
     from mirrord.app import App
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from mirrord.ports.settings import RegistrySettings
     from mirrord.sync.run import Run
 
-INTERRUPTED = "interrupted"
-
 
 def execute(
     rules: Sequence[Rule],
@@ -32,6 +32,7 @@ def execute(
     progress: bool,
     color: Colour,
     notes: bool = False,
+    handover: Handover | None = None,
 ) -> int:
     """Carry out rules once; return the exit code.
 
@@ -42,6 +43,7 @@ def execute(
         progress: whether to show progress.
         color: when to use colours.
         notes: whether to tell on stderr what mirrord coped with.
+        handover: writes what was asked for beside the result.
 
     Raises:
         StartupError: a secret or certificate cannot be used; nothing was attempted.
@@ -54,7 +56,13 @@ def execute(
     shown = make_progress(wanted=progress, colour=color, environment=os.environ, notes=notes)
     stream = ImageStream(out, shown) if output is RunOutput.NDJSON else None
     report, code = run_rules(rules, settings, progress=shown, events=stream or shown)
-    _write(report, code, output, out)
+    if handover is not None:
+        code = handover.write_reports(report, code)
+    try:
+        _write(report, code, output, out)
+    finally:
+        if handover is not None:
+            handover.announce(report, code)
     if stream is not None and stream.failure is not None:
         raise stream.failure
     return code
@@ -88,6 +96,7 @@ def run_rules(
     except Exception as exc:
         if not execution.begun:
             raise
+        execution.broke(as_error(exc))
         complain(explain(as_error(exc)))
         forced = EXIT_FAILED
     report = execution.report(interrupted=forced is not None)
@@ -115,6 +124,7 @@ class _Execution:
         self._started = datetime.now(UTC)
         self._app: App | None = None
         self._run: Run | None = None
+        self._broken: MirrordError | None = None
 
     @property
     def begun(self) -> bool:
@@ -129,13 +139,20 @@ class _Execution:
         self._run = Run(app.context, self._rules)
         await self._run.carry_out(app.executor())
 
+    def broke(self, error: MirrordError) -> None:
+        """Know what ended the run before its end."""
+        self._broken = error
+
     def report(self, *, interrupted: bool) -> RunReport:
         """Return the report; what an interruption left undone counts as skipped."""
-        from mirrord.planning.report import RuleReport, RunReport, TrafficReport
+        from mirrord.cli.grouping import INTERRUPTED
+        from mirrord.planning.report import Problem, RuleReport, RunReport, TrafficReport
 
         if self._run is not None and interrupted:
             self._run.conclude(INTERRUPTED)
         rules = [run.report() for run in self._run.rules] if self._run is not None else []
+        if self._broken is not None:
+            rules.append(RuleReport(rule=NO_RULE, problems=(Problem.of(self._broken),), by_hand=True))
         return RunReport(
             started=self._started,
             finished=datetime.now(UTC),

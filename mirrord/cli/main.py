@@ -34,6 +34,7 @@ from mirrord.cli.failures import (
     show_traceback,
     unwrap,
 )
+from mirrord.cli.github import annotate_error
 from mirrord.cli.inspect import inspect
 from mirrord.cli.output import Output, OutputFailedError
 from mirrord.cli.plan import plan
@@ -147,6 +148,7 @@ def _fail(error: BaseException, arguments: Sequence[str]) -> int:
         code = EXIT_FAILED
     if not isinstance(error, InterruptedRunError | KeyboardInterrupt):
         complain(explain(shown))
+        annotate_error(shown, os.environ)
         if wants_traceback(arguments, os.environ):
             show_traceback(error)
     wanted = json_format(arguments)

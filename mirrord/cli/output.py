@@ -45,7 +45,7 @@ class Output:
 
     def json(self, result: Mapping[str, object]) -> None:
         """Write one JSON object, indented, with ``schema_version`` as its first key."""
-        self._write(json.dumps({"schema_version": SCHEMA_VERSION, **result}, indent=2) + "\n")
+        self._write(json_text(result))
 
     def json_line(self, result: Mapping[str, object]) -> None:
         """Write one JSON object on a line of its own, with ``schema_version`` as its first key."""
@@ -97,6 +97,11 @@ class Output:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
             os.close(null)
+
+
+def json_text(result: Mapping[str, object]) -> str:
+    """Return one JSON object, indented, with ``schema_version`` as its first key."""
+    return json.dumps({"schema_version": SCHEMA_VERSION, **result}, indent=2) + "\n"
 
 
 def make_console(stream: IO[str], colour: Colour, environment: Mapping[str, str] | None = None) -> Console:

@@ -6,17 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from rich.text import Text
 
-from mirrord.cli.names import listing_text, result_name, source_name, target_name
+from mirrord.cli.grouping import Group, groups_of, is_unattempted, unattempted
+from mirrord.cli.names import listing_text
 from mirrord.cli.quotas import spent_lines
-from mirrord.cli.runjson import in_order
 from mirrord.cli.units import count_text, size_text, time_text
 from mirrord.planning.report import Outcome, Problem, RuleReport, RunReport, UnitResult
 
 MOST_GROUPS = 40
 """Kinds of failures that are shown in full; JSON has all of them."""
-
-INTERRUPTED = "interrupted"
-"""The reason of images that were left out because the run ended early."""
 
 _COUNTED = (Outcome.COPIED, Outcome.IN_SYNC, Outcome.SKIPPED, Outcome.BLOCKED, Outcome.FAILED)
 _STYLES = {
@@ -34,7 +31,7 @@ def run_lines(report: RunReport) -> list[Text]:
     lines += trouble_lines(report.rules)
     lines.append(Text())
     if report.interrupted:
-        left = sum(len(result.tags) for rule in report.rules for result in rule.results if is_unattempted(result))
+        left = unattempted(report.rules)
         note = f": {count_text(left, 'image')} not attempted or not finished" if left else ""
         lines.append(Text.assemble(("interrupted", "bold yellow"), note))
     return [*lines, *_sum_lines(report), *spent_lines(report.traffic)]
@@ -71,11 +68,6 @@ def trouble_lines(rules: Sequence[RuleReport]) -> list[Text]:
     return lines
 
 
-def is_unattempted(result: UnitResult) -> bool:
-    """Say whether an image was left out because the run ended early."""
-    return result.outcome is Outcome.SKIPPED and result.reason == INTERRUPTED
-
-
 def rule_summary(rule: RuleReport) -> Text:
     """Return how many images of a rule ended how; empty where there are none."""
     counts = [(rule.count(outcome), outcome) for outcome in _COUNTED]
@@ -93,32 +85,22 @@ def _title(title: str, style: str) -> list[Text]:
 
 def _group_lines(results: Iterable[UnitResult]) -> list[Text]:
     """Return results, those that went wrong in the same way at the same place told as one."""
-    groups: dict[object, list[UnitResult]] = {}
-    for result in in_order(list(results)):
-        cause = result.problem.code if result.problem is not None else result.reason
-        groups.setdefault((result.rule, result.source, result.target, cause), []).append(result)
+    groups = groups_of(results)
     lines: list[Text] = []
-    for group in list(groups.values())[:MOST_GROUPS]:
+    for group in groups[:MOST_GROUPS]:
         lines += _group(group)
     if len(groups) > MOST_GROUPS:
         lines.append(Text(f"  and {len(groups) - MOST_GROUPS:,} more; --output json has all of them", style="dim"))
     return lines
 
 
-def _group(group: Sequence[UnitResult]) -> list[Text]:
-    first = group[0]
-    if len(group) == 1:
-        name = result_name(first)
-    else:
-        tags = [pair for result in group for pair in result.tags]
-        name = f"{source_name(first.source, tags, None)} -> {target_name(first.target, tags, None)}"
-    lines = [Text(f"  {name}")]
-    if first.problem is None:
-        return [*lines, Text(f"    {first.reason}")]
-    others = len({str(result.problem) for result in group}) - 1
-    lines += _problem_lines(first.problem)
-    if others:
-        lines.append(Text(f"    and {count_text(others, 'similar error')}", style="dim"))
+def _group(group: Group) -> list[Text]:
+    lines = [Text(f"  {group.name}")]
+    if group.problem is None:
+        return [*lines, Text(f"    {group.reason}")]
+    lines += _problem_lines(group.problem)
+    if group.others:
+        lines.append(Text(f"    and {count_text(group.others, 'similar error')}", style="dim"))
     return lines
 
 

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from mirrord.cli.failures import SIGNAL_BASE, InterruptedRunError, complain
+from mirrord.cli.github import annotate_warnings
 from mirrord.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def load(path: str | None) -> Config:
     config = load_config(path, os.environ)
     for warning in config.warnings:
         complain(f"warning: {warning}")
+    annotate_warnings(config.warnings, os.environ)
     return config
 
 

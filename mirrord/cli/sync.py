@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mirrord.cli.execution import execute
+from mirrord.cli.handover import Handover
 from mirrord.cli.options import (
     Colour,
     ColourOption,
@@ -32,27 +33,64 @@ def sync(
         bool, typer.Option("--dry-run", help="With --once: show what would be done, and change nothing.")
     ] = False,
     output: RunOutputOption = RunOutput.TEXT,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND=FILE",
+            help="With --once: write a report to a file too: junit, markdown or json; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     no_progress: NoProgressOption = False,
     color: ColourOption = Colour.AUTO,
     verbose: VerboseOption = False,
 ) -> int:
     """Mirror what the rules of a configuration file say: as a service, by their schedules, or once."""
+    _check_once(once=once, dry_run=dry_run, needy={"--dry-run": dry_run, "--report": bool(report)})
     if not once:
         from mirrord.cli.serve import run_service
 
-        _refuse_without_once({"--dry-run": dry_run, "--rule": bool(rule), "--output": output is not RunOutput.TEXT})
+        _check_once(once=False, dry_run=False, needy={"--rule": bool(rule), "--output": output is not RunOutput.TEXT})
         return run_service(config)
     if dry_run:
         from mirrord.cli.plan import dry_run as show_plan
 
         return show_plan(config, rule, output=output, progress=not no_progress, color=color, everything=verbose)
-    loaded = load(config)
-    rules = select_rules(loaded.rules, rule)
-    return execute(rules, loaded.registries, output=output, progress=not no_progress, color=color, notes=verbose)
+    handover = Handover(report or (), config=config)
+    try:
+        loaded = load(config)
+        handover.rules_are(loaded)
+        return execute(
+            select_rules(loaded.rules, rule),
+            loaded.registries,
+            output=output,
+            progress=not no_progress,
+            color=color,
+            notes=verbose,
+            handover=handover,
+        )
+    except Exception as exc:
+        handover.failed(exc)
+        raise
 
 
-def _refuse_without_once(options: Mapping[str, bool]) -> None:
-    """Refuse options that only a single run has."""
-    for option, is_given in options.items():
-        if is_given:
+def _check_once(*, once: bool, dry_run: bool, needy: Mapping[str, bool]) -> None:
+    """See that options go together.
+
+    Args:
+        once: whether the rules are carried out once.
+        dry_run: whether nothing is changed.
+        needy: options that need --once, and whether they were given.
+
+    Raises:
+        UsageError: they do not.
+    """
+    for option, given in needy.items():
+        if given and not once:
             raise UsageError(f"{option} cannot be used without --once", code="USAGE_CONFLICT", remedy="add --once")
+        if given and dry_run and option != "--dry-run":
+            raise UsageError(
+                f"{option} cannot be used with --dry-run: it tells of a run",
+                code="USAGE_CONFLICT",
+                remedy="leave one of them out; --output json writes the plan as JSON",
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ from mirrord.config.rule_models import RuleOptions
 from mirrord.config.rules import ReadRule, read_rule
 from mirrord.config.source import MAX_BYTES, Source, parse
 from mirrord.config.translate import problem_at, problems_of
-from mirrord.config.tree import Items, Table
+from mirrord.config.tree import Items, Position, Table, locate
 from mirrord.errors import ConfigError, ConfigProblem, quote
 from mirrord.planning.rule import Rule
 from mirrord.ports.settings import RegistrySettings
@@ -41,6 +41,7 @@ class Config:
         options: by rule name, all its options, those of ``defaults`` included: schedule, freshness, prune.
         registries: by host, for the registry adapter; hosts without an entry are not in it.
         warnings: what is allowed, but deserves a look; leniently, also the faults of the rules left out.
+        places: by rule name, where the file says it: the place of its key ``name``.
     """
 
     file: str
@@ -50,6 +51,7 @@ class Config:
     options: Mapping[str, RuleOptions]
     registries: Mapping[str, RegistrySettings]
     warnings: tuple[ConfigProblem, ...]
+    places: Mapping[str, Position] = field(default_factory=dict)
 
 
 def load_config(
@@ -112,6 +114,7 @@ class _Loading:
             options={rule.rule.name: rule.options for rule in read},
             registries={host: to_settings(host, section, self._directory) for host, section in registries.items()},
             warnings=_in_order(self._warnings + self._rule_problems),
+            places={rule.rule.name: locate(self._source.root, ("rules", rule.index, "name"))[0] for rule in read},
         )
 
     def _validate(self, indices: Iterable[int]) -> tuple[Document | None, list[int]]:

@@ -8,7 +8,8 @@ import pytest
 
 _USERS = (
     "DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "MIRRORD_CONFIG", "MIRRORD_LOG_LEVEL",
-    "FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
+    "FORCE_COLOR", "NO_COLOR", "GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE",
+    "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy",
 )  # fmt: skip
 
 

@@ -2,71 +2,18 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from mirrord.cli.grouping import INTERRUPTED
 from mirrord.cli.runjson import run_json
-from mirrord.cli.runreport import INTERRUPTED, run_lines
+from mirrord.cli.runreport import run_lines
 from mirrord.cli.verdict import plan_exit_code, run_exit_code
-from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Repository, Tag
-from mirrord.planning.report import (
-    BlobTally,
-    Outcome,
-    Problem,
-    RuleReport,
-    RunReport,
-    TrafficReport,
-    UnitResult,
-)
+from mirrord.planning.report import BlobTally, Outcome, Problem, RuleReport, RunReport
+from tests.fakes.reports import DIGEST, MISSING, UNREACHABLE, report, result, rule
 
 DOCUMENTATION = Path(__file__).parents[3] / "docs" / "reference" / "output.md"
-SOURCE = Repository("docker.io", "library/nginx")
-TARGET = Repository("registry.internal:5000", "mirror/nginx")
-DIGEST = Digest.of(b"image")
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-UNREACHABLE = Problem(code="UNAVAILABLE", message="docker.io does not answer", remedy="try later")
-MISSING = Problem(code="NOT_FOUND", message="docker.io/library/nginx:nope does not exist", remedy="check the name")
-
-
-def result(
-    outcome: Outcome,
-    *tags: str,
-    reason: str = "",
-    problem: Problem | None = None,
-    blobs: BlobTally | None = None,
-    digest: Digest | None = DIGEST,
-) -> UnitResult:
-    return UnitResult(
-        rule="nginx",
-        source=SOURCE,
-        target=TARGET,
-        tags=tuple((Tag.parse(tag), Tag.parse(tag)) for tag in tags),
-        outcome=outcome,
-        reason=reason,
-        problem=problem,
-        digest=digest,
-        served=digest,
-        blobs=blobs or BlobTally(),
-    )
-
-
-def rule(*results: UnitResult, filtered: int = 0, **fields: object) -> RuleReport:
-    listed = filtered + sum(len(one.tags) for one in results)
-    return RuleReport(rule="nginx", listed=listed, filtered=filtered, results=results, **fields)  # type: ignore[arg-type] # warnings, problems
-
-
-def report(*rules: RuleReport, seconds: float = 2.0, interrupted: bool = False, **fields: object) -> RunReport:
-    return RunReport(
-        started=START,
-        finished=START + timedelta(seconds=seconds),
-        dry_run=False,
-        rules=rules,
-        interrupted=interrupted,
-        traffic=TrafficReport(requests={"docker.io": 3, "registry.internal:5000": 4}, **fields),  # type: ignore[arg-type] # bytes, retries
-    )
 
 
 def text(run: RunReport) -> str:

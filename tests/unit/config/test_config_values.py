@@ -512,3 +512,16 @@ def test_a_file_that_cannot_be_read_is_told_so(tmp_path: Path, name: str, said: 
 
 def test_an_editor_s_byte_order_mark_is_no_fault(load: Load) -> None:
     assert load(b"\xef\xbb\xbfversion: 1\r\n").document.version == 1
+
+
+def test_configuration_knows_where_it_names_each_rule(load: Load) -> None:
+    config = load(
+        "version: 1\n"
+        "rules:\n"
+        "  - source: nginx\n"
+        "    targets: [r.example/nginx]\n"
+        "    name: nginx\n"
+        "  - {name: redis, source: redis, targets: [r.example/redis]}\n"
+    )
+
+    assert config.places == {"nginx": (5, 5), "redis": (6, 6)}

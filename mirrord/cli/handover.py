@@ -1,0 +1,125 @@
+"""What a run of `sync --once` leaves behind beside its result: report files, and what GitHub Actions shows of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from mirrord.cli.failures import as_error, as_json, complain, exit_code_of, explain
+from mirrord.cli.reportfiles import ReportFile, ReportKind, check_writable, parse_reports, write_file
+from mirrord.errors import ConfigError, MirrordError
+
+if TYPE_CHECKING:
+    from mirrord.config.loader import Config
+    from mirrord.planning.report import Problem, RunReport
+
+NO_RULE = "mirrord"
+"""Stands in reports for what ended a run as a whole."""
+
+
+class Handover:
+    """Writes what was asked for at the end of a run, however it ends.
+
+    What cannot be written is told on stderr. A report makes an exit code of 0 a 1; nothing else changes one.
+    """
+
+    def __init__(
+        self, reports: Sequence[str], *, config: str | None, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        """Check what was asked for, before anything is attempted.
+
+        Args:
+            reports: the values of ``--report``.
+            config: the configuration file as it was given; None: there is none.
+            environment: the process's environment.
+
+        Raises:
+            UsageError: a report is not well named, or its directory cannot be written to.
+        """
+        self._reports: tuple[ReportFile, ...] = parse_reports(reports)
+        for report in self._reports:
+            check_writable(report.path, f"--report {report.kind}", config=config)
+        self._environment = environment
+        self._config: Config | None = None
+        self._started = datetime.now(UTC)
+        self._written = False
+
+    def rules_are(self, config: Config) -> None:
+        """Know the configuration of the run, whose lines annotations are on."""
+        self._config = config
+
+    def write_reports(self, report: RunReport, exit_code: int) -> int:
+        """Write the files, and return the exit code that the run has with them."""
+        self._written = True
+        return self._write(report, exit_code, None)
+
+    def announce(self, report: RunReport, exit_code: int) -> None:
+        """Tell GitHub Actions of a run."""
+        from mirrord.cli.github import add_outputs, add_summary, annotate, annotations_of, in_actions
+
+        if not in_actions(self._environment):
+            return
+        if self._config is not None:
+            annotate(annotations_of(report, self._config.file, self._config.places, self._environment))
+        add_summary(report, exit_code, self._environment)
+        add_outputs(report, exit_code, self._environment)
+
+    def failed(self, error: BaseException) -> None:
+        """Write the files of a run that could not begin: one of an earlier run must not be taken for it."""
+        if self._written:
+            return
+        shown, exit_code = as_error(error), exit_code_of(error)
+        report = report_of_failure(shown, self._started)
+        self._write(report, exit_code, shown)
+        self._config = None  # the error is annotated where it is told
+        self.announce(report, exit_code)
+
+    def _write(self, report: RunReport, exit_code: int, error: MirrordError | None) -> int:
+        code = exit_code
+        for wanted in self._reports:
+            try:
+                write_file(wanted.path, _render(wanted.kind, report, exit_code, error))
+            except MirrordError as exc:
+                complain(explain(exc))
+                code = code or exit_code_of(exc)
+        return code
+
+
+def report_of_failure(error: MirrordError, started: datetime) -> RunReport:
+    """Return the report of a run that could not begin."""
+    from mirrord.planning.report import RuleReport, RunReport
+
+    return RunReport(
+        started=started,
+        finished=datetime.now(UTC),
+        dry_run=False,
+        rules=(RuleReport(rule=NO_RULE, problems=tuple(problems_of(error)), by_hand=True),),
+    )
+
+
+def problems_of(error: MirrordError) -> list[Problem]:
+    """Return what an error says, as problems of a report."""
+    from mirrord.planning.report import Problem
+
+    if isinstance(error, ConfigError):
+        return [Problem(code=problem.code, message=str(problem)) for problem in error.problems]
+    return [Problem.of(error)]
+
+
+def _render(kind: ReportKind, report: RunReport, exit_code: int, error: MirrordError | None) -> str:
+    if kind is ReportKind.JUNIT:
+        from mirrord.cli.junit import junit_text
+
+        return junit_text(report, exit_code)
+    if kind is ReportKind.MARKDOWN:
+        from mirrord.cli.markdown import markdown_text
+
+        return markdown_text(report, exit_code)
+    from mirrord.cli.output import json_text
+    from mirrord.cli.runjson import run_json
+
+    if error is not None:
+        return json_text({"error": as_json(error), "exit_code": exit_code})
+    return json_text(run_json(report, exit_code))
