@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mirrord.app.preflight import check_registries
 from mirrord.config.loader import STANDARD_INPUT, Config, load_config
 from mirrord.config.secrets import ConfiguredSecrets
 from mirrord.errors import ConfigError, MirrordError
+from mirrord.planning.rule import Rule
 from mirrord.planning.status import ConfigStatus
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import ConfigLoaded, EventSink
@@ -35,7 +36,9 @@ class Reloader:
     Attributes:
         path: the file; ``-`` is read once.
         group: where a configuration's connections live, from when it is opened until it is released.
-        adopt: puts a configuration in force; ``report`` takes what is to be shown of it.
+        adopt: puts a configuration in force.
+        settle: told its rules after that, to forget what is known of others.
+        report: takes what is to be shown of it.
     """
 
     path: str
@@ -45,6 +48,7 @@ class Reloader:
     memory: Memory
     group: TaskGroup
     adopt: Callable[[Setup], None]
+    settle: Callable[[Sequence[Rule]], Awaitable[None]]
     report: Callable[[ConfigStatus], None]
     network: Network = field(default_factory=Network)
     config: Config | None = None
@@ -78,8 +82,13 @@ class Reloader:
     async def _put_in_force(self) -> ConfigStatus:
         config = await anyio.to_thread.run_sync(lambda: load_config(self.path, self.environment))
         app, retired = await self.group.start(self._open, config)
-        self.adopt(Setup(rules=config.rules, engine=app.engine(), release=retired.set))
+        try:
+            self.adopt(Setup(rules=config.rules, engine=app.engine(), release=retired.set))
+        except MirrordError:
+            retired.set()
+            raise
         self.config = config
+        await self.settle(config.rules)
         now = self.clock.now()
         warnings = tuple(str(warning) for warning in config.warnings)
         self.status = ConfigStatus(file=config.file, loaded_at=now, rules=len(config.rules), warnings=warnings)

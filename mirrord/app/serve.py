@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -22,6 +22,7 @@ from mirrord.config.process import ProcessSettings, require_api_token
 from mirrord.config.watch import watch_files
 from mirrord.errors import MirrordError
 from mirrord.jobs.alarm import Alarm
+from mirrord.planning.rule import Rule
 from mirrord.planning.status import Cause, ConfigStatus
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks
@@ -102,7 +103,7 @@ class _Chore:
 class _Process:
     """What goes on in the process of a service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the parts, in the order in which they are made
         self, serving: Serving, clock: Clock, hub: Sinks, state: SqlState, board: Board, metrics: Metrics
     ) -> None:
         self._serving = serving
@@ -133,13 +134,13 @@ class _Process:
                 memory=self._state,
                 group=group,
                 adopt=self._service.adopt,
+                settle=self._settle,
                 report=self._view.configured,
                 network=self._serving.network,
             )
             if self._serving.handles_signals:
                 await group.start(self._obey, reloader, group)
             await reloader.begin()
-            await self._begin_with(reloader)
             url = await group.start(self._listen)
             rules = len(self._board.entries)
             self._hub.emit(ServiceStarted(url=url, rules=rules, version=__version__))
@@ -152,13 +153,11 @@ class _Process:
             group.cancel_scope.cancel()
         return self._received[0] if self._received else 0
 
-    async def _begin_with(self, reloader: Reloader) -> None:
-        """Forget rules that the file has no more, and count the images of those that it has."""
-        config = reloader.config
-        assert config is not None
-        self._metrics.know(config.rules)
+    async def _settle(self, rules: Sequence[Rule]) -> None:
+        """Forget what is known of rules that the file has no more, and count the images of those that it has."""
+        self._metrics.know(rules)
         try:
-            await self._state.forget_rules([rule.name for rule in config.rules])
+            await self._state.forget_rules([rule.name for rule in rules])
         except MirrordError as exc:
             self._board.state_failed(str(exc))
         await self._board.refresh_all()

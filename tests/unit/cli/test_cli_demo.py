@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import re
+import socket
 from datetime import UTC, datetime
 
-import anyio
-import anyio.to_thread
 import pytest
 
-from mirrord.app import App
-from mirrord.cli.demo import _Releases, saved_lines
-from mirrord.cli.output import Output
-from mirrord.cli.session import load, run_async
-from mirrord.demo.scenario import open_scene
+from mirrord.cli.demo import saved_lines
+from mirrord.cli.demoservice import free_port, release_line
 from mirrord.oci.reference import Repository
 from mirrord.planning.report import BlobTally, Outcome, RuleReport, RunReport, UnitResult
+from mirrord.planning.status import BlobCount, BlobCounts, Cause, RunStatus
 from tests.fakes.commands import run_command
 
 pytestmark = pytest.mark.usefixtures("bare")
@@ -56,19 +53,28 @@ def test_the_demo_says_what_deduplication_saved() -> None:
     assert "2.0 KiB (50%)" in text
 
 
-def test_the_demo_mirrors_latest_each_time_that_it_moves() -> None:
-    """What a tag pointed to in one run is not taken for what it points to in the next."""
-    with open_scene() as scene:
-        config = load(str(scene.config_file))
-        releases = _Releases(Output(), scene, config.rules)
+def test_the_demo_says_what_was_made_of_a_release() -> None:
+    run = RunStatus(
+        id="1",
+        rule="shop",
+        cause=Cause.SCHEDULE,
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        finished=datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC),
+        outcomes={"copied": 2},
+        blobs=BlobCounts(uploaded=BlobCount(count=1, bytes=1024), existed=BlobCount(count=3, bytes=4096)),
+    )
 
-        async def body(app: App) -> list[str]:
-            lines = []
-            for _ in range(3):
-                version = await anyio.to_thread.run_sync(scene.release)
-                lines.append(await releases._mirror(app, version))
-            return lines
+    assert release_line(run, ["1.4.0"]) == (
+        "shop/web:1.4.0 released: 2 tags mirrored in 1.0 s, 1.0 KiB uploaded, 4.0 KiB spared"
+    )
+    assert release_line(run, []).startswith("shop: 2 tags mirrored")
 
-        lines = run_async(body, config=config)
 
-    assert ["2 tags mirrored" in line for line in lines[1:]] == [True, True], lines
+def test_the_demo_takes_another_port_where_its_own_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert free_port(port) == 0
+    assert free_port(port) == port
