@@ -88,7 +88,7 @@ class Daemon:
         except OSError:
             return 0
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - JSON
+    def get(self, path: str) -> Any:
         """Return what the API says."""
         status, body = self.send("GET", f"api/v1/{path}")
         assert status == 200, body
@@ -107,7 +107,7 @@ class Daemon:
         assert status == 202, body
         return str(json.loads(body)["run"])
 
-    def wait_for_run(self, run: str) -> Any:  # noqa: ANN401 - JSON
+    def wait_for_run(self, run: str) -> Any:
         """Wait until a run has ended; return what the API says of it."""
         self.wait_until(lambda: self._has_ended(run), f"run {run} to end")
         return self.get(f"runs/{run}")

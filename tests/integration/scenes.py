@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,11 @@ class Pushed(NamedTuple):
 
     digest: str
     blobs: tuple[str, ...]
+
+
+def noise(seed: int, size: int) -> bytes:
+    """Return bytes that are the same for the same seed, and that nothing compresses."""
+    return random.Random(seed).randbytes(size)
 
 
 def digest_of(content: bytes) -> str:

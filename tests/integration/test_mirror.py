@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import subprocess
 import sys
 from collections import Counter
@@ -15,6 +14,7 @@ import pytest
 from tests.integration import scenes
 from tests.integration.command import Mirrord
 from tests.integration.conftest import StartFront, StartRegistry
+from tests.integration.scenes import noise
 from tests.integration.servers import Credentials, DockerRegistry
 from tests.integration.tools import Buildah, Skopeo
 
@@ -25,10 +25,6 @@ import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
 print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
-
-
-def noise(seed: int, size: int) -> bytes:
-    return random.Random(seed).randbytes(size)
 
 
 @pytest.mark.covers("C2", "C6")
