@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -168,7 +167,7 @@ def test_a_config_map_that_is_swapped_is_read_and_so_is_one_on_a_signal(
     before = [found["name"] for found in daemon.get("rules")]
 
     (mount / "..new").symlink_to("..2")
-    os.replace(mount / "..new", mount / "..data")
+    (mount / "..new").replace(mount / "..data")
     daemon.wait_until(lambda: len(daemon.get("rules")) == 2, "the swapped rules")
     loaded = daemon.get("status")["config"]["loaded_at"]
     daemon.process.signal(signal.SIGHUP)
