@@ -69,7 +69,7 @@ def normalise_cron(text: str) -> str:
         raise _invalid(text, f"it has {len(parts)} fields, and five are needed: {names}")
     values = [_read(part.upper(), field, text) for part, field in zip(parts, _FIELDS, strict=True)]
     _check_fires(parts, values, text)
-    return expression
+    return " ".join(_written(part, field, text) for part, field in zip(parts, _FIELDS, strict=True))
 
 
 def _read(part: str, field: _Field, text: str) -> frozenset[int]:
@@ -90,6 +90,19 @@ def _read(part: str, field: _Field, text: str) -> frozenset[int]:
             raise _invalid(text, f'"{quote(item, 40)}" {problem} ({field.name})')
         taken.update(range(low, high + 1, step))
     return frozenset(taken)
+
+
+def _written(part: str, field: _Field, text: str) -> str:
+    """Return a field without steps in ranges of one value: cronsim would read ``5-5/2`` as ``5/2``."""
+    return ",".join(_without_step(item, field, text) for item in part.split(","))
+
+
+def _without_step(item: str, field: _Field, text: str) -> str:
+    match = _ITEM.fullmatch(item.upper())
+    assert match is not None
+    if match["high"] and match["step"] and _value(match["low"], field, text) == _value(match["high"], field, text):
+        return match["low"]
+    return item
 
 
 def _value(word: str, field: _Field, text: str) -> int:

@@ -42,13 +42,15 @@ class ScheduleSection(Section):
 
     every: Interval | None = Field(
         default=None,
-        description="Run at this interval, counted from the start of one run to the next.",
+        description="Run at this interval, counted from 1970-01-01 UTC, so that replicas and restarts agree. Without "
+        "`jitter`, rules are spread over a tenth of the interval, at most a minute, by their names.",
         examples=["15m"],
     )
     cron: Annotated[str, text_reader("cron expression", normalise_cron)] | None = Field(
         default=None,
         description="Run at these times: minute, hour, day of month, month, day of week (0 or 7 is Sunday), with "
-        "names, ranges, steps and lists; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.",
+        "names, ranges, steps and lists; or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`. Where day of month "
+        "and day of week are both given, either is enough.",
         examples=["0 */6 * * *"],
     )
     timezone: Annotated[str, text_reader("time zone", _zone)] = Field(
@@ -56,7 +58,8 @@ class ScheduleSection(Section):
     )
     jitter: Jitter = Field(
         default=timedelta(0),
-        description="Start each run later by a random time of up to this, so that rules do not start together.",
+        description="Start each run later by up to this, so that rules do not start together. By how much follows from "
+        "the name of the rule and the time, and never reaches the next time.",
         examples=["2m"],
     )
 

@@ -12,7 +12,7 @@ from mirrord.planning.schedule import Schedule
 from mirrord.ports.schedule import Firing
 
 REPEAT_LIMIT = timedelta(hours=2)
-"""A clock that is set back by no more than this, and by less than a rule's pause, lets no moment ring again."""
+"""A clock set back by no more than this, and by no more than a rule's pause, lets none of its moments ring again."""
 
 
 @dataclass(slots=True, eq=False)
