@@ -52,10 +52,14 @@ class BlobStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobProgress:
-    """``read`` more bytes of a transfer were read from the source."""
+    """``read`` more bytes of a transfer were read from the source; ``host`` is the source's registry.
+
+    Several runs of one process may number their transfers alike; ``host`` is true whichever run it was.
+    """
 
     transfer: int
     read: int
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,12 +71,16 @@ class BlobFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobSettled:
-    """A target has a blob, or could not get it; ``size`` in bytes."""
+    """A target has a blob, or could not get it; ``size`` in bytes.
+
+    ``shared``: it was uploaded from a read that had fed another target before, so that it was not read again for this.
+    """
 
     target: Location
     digest: Digest
     size: int
     outcome: BlobOutcome
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

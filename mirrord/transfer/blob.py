@@ -326,14 +326,18 @@ class _Delivery:
         async def counted() -> AsyncIterator[bytes]:
             async with aclosing(resumed(self._source, blob, clock=run.clock, jitter=run.jitter)) as pieces:
                 async for piece in pieces:
-                    run.events.emit(BlobProgress(transfer=number, read=len(piece)))
+                    run.events.emit(BlobProgress(transfer=number, read=len(piece), host=self._source.location.host))
                     yield piece
             places.source_done()
 
+        fed = False
+
         def settled(index: int, error: Exception | None) -> None:
+            nonlocal fed
             places.target_done(locations[index].host)
             if error is None:
-                self._end(locations[index], BlobOutcome.UPLOADED)
+                self._end(locations[index], BlobOutcome.UPLOADED, shared=fed)
+                fed = True
 
         def sink(target: RepositoryWriter) -> Sink:
             return lambda body: target.put_blob(blob, body)
@@ -350,7 +354,7 @@ class _Delivery:
         finally:
             run.events.emit(BlobFinished(transfer=number))
 
-    def _end(self, location: Location, outcome: BlobOutcome | Exception) -> None:
+    def _end(self, location: Location, outcome: BlobOutcome | Exception, *, shared: bool = False) -> None:
         """Settle one target: remember who holds the blob, free the claim, tell the image."""
         if location not in self._open:
             return
@@ -365,6 +369,7 @@ class _Delivery:
                 digest=digest,
                 size=self.blob.size,
                 outcome=outcome if isinstance(outcome, BlobOutcome) else BlobOutcome.FAILED,
+                shared=shared,
             )
         )
         self._settle(location, outcome)
