@@ -55,7 +55,10 @@ def execute(
     out = Output(colour=color)
     shown = make_progress(wanted=progress, colour=color, environment=os.environ, notes=notes)
     stream = ImageStream(out, shown) if output is RunOutput.NDJSON else None
-    report, code = run_rules(rules, settings, progress=shown, events=stream or shown)
+    events: EventSink = stream or shown
+    if handover is not None:
+        events = handover.listening(events)
+    report, code = run_rules(rules, settings, progress=shown, events=events)
     if handover is not None:
         code = handover.write_reports(report, code)
     try:

@@ -38,7 +38,7 @@ def markdown_text(report: RunReport, exit_code: int, *, most_bytes: int = MOST_B
 
     What is cut is cut between rows, with a line that says how many there are more.
     """
-    lines = [f"## {headline(report, exit_code)}", "", plain(_sums(report)), ""]
+    lines = [f"## {headline(report, exit_code)}", "", _sums(report), ""]
     left = most_bytes - _size(lines)
     if left < _NOTE_BYTES:
         return ""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-_MARKUP = re.compile(r"[\\`*_\[\]|~$!:^=]")
-_REFERENCES = re.compile(r"[@#%&!~$^](?=\w)|:(?=//)|www(?=\.)")
+_MARKUP = re.compile(r"[\\`*_\[\]|~$!^=]")
+_REFERENCES = re.compile(r"[@#%&!~$^](?=\w)|:(?=//|[\w+-]+:)|www(?=\.)")
 """What GitHub and GitLab make links of, some of them after the Markdown was rendered."""
 
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

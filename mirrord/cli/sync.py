@@ -41,12 +41,25 @@ def sync(
             show_default=False,
         ),
     ] = None,
+    metrics_textfile: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="With --once: write metrics for the textfile collector of node_exporter."),
+    ] = None,
+    pushgateway: Annotated[
+        str | None, typer.Option(metavar="URL", help="With --once: send metrics to a Prometheus Pushgateway.")
+    ] = None,
     no_progress: NoProgressOption = False,
     color: ColourOption = Colour.AUTO,
     verbose: VerboseOption = False,
 ) -> int:
     """Mirror what the rules of a configuration file say: as a service, by their schedules, or once."""
-    _check_once(once=once, dry_run=dry_run, needy={"--dry-run": dry_run, "--report": bool(report)})
+    needy = {
+        "--dry-run": dry_run,
+        "--report": bool(report),
+        "--metrics-textfile": metrics_textfile is not None,
+        "--pushgateway": pushgateway is not None,
+    }
+    _check_once(once=once, dry_run=dry_run, needy=needy)
     if not once:
         from mirrord.cli.serve import run_service
 
@@ -56,12 +69,13 @@ def sync(
         from mirrord.cli.plan import dry_run as show_plan
 
         return show_plan(config, rule, output=output, progress=not no_progress, color=color, everything=verbose)
-    handover = Handover(report or (), config=config)
+    handover = Handover(report or (), config=config, textfile=metrics_textfile, pushgateway=pushgateway)
     try:
         loaded = load(config)
-        handover.rules_are(loaded)
+        rules = select_rules(loaded.rules, rule)
+        handover.rules_are(rules, loaded)
         return execute(
-            select_rules(loaded.rules, rule),
+            rules,
             loaded.registries,
             output=output,
             progress=not no_progress,

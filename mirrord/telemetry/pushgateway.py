@@ -58,7 +58,7 @@ def push(
         UsageError: the address cannot be used, or the password file cannot be read.
         PushgatewayError: the gateway cannot be reached, or refuses.
     """
-    _check(url)
+    check_address(url)
     authorization = _authorization(os.environ if environment is None else environment)
     failures: list[Exception] = []
 
@@ -86,7 +86,12 @@ def push(
         raise PushgatewayError(f"{shown}: {_why(failures[0])}") from failures[0]
 
 
-def _check(url: str) -> None:
+def check_address(url: str) -> None:
+    """See that metrics could be sent there; no request is made.
+
+    Raises:
+        UsageError: it is no address of a Pushgateway, or has a user in it.
+    """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
