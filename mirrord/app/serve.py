@@ -86,7 +86,7 @@ async def serve(serving: Serving) -> int:
         hub.add(serving.events)
     with log:
         async with open_state(settings.state, clock=clock, events=hub) as state:
-            board = Board(clock, state)
+            board = Board(clock, state.history)
             hub.add(board)
             return await _Process(serving, clock, hub, state, board, metrics).run()
 
@@ -113,7 +113,7 @@ class _Process:
         self._board = board
         self._metrics = metrics
         self._timetable = Alarm(clock)
-        self._service = Service(clock=clock, events=hub, history=state, timetable=self._timetable, board=board)
+        self._service = Service(clock=clock, events=hub, history=state.history, timetable=self._timetable, board=board)
         loading = ConfigStatus(file=serving.config, loaded_at=clock.now())
         self._view = View(
             service=self._service, timetable=self._timetable, clock=clock, release=__version__, config=loading
@@ -131,7 +131,7 @@ class _Process:
                 environment=self._serving.environment,
                 clock=self._clock,
                 events=Metered(self._hub),
-                memory=self._state,
+                memory=self._state.memory,
                 group=group,
                 adopt=self._service.adopt,
                 settle=self._settle,
@@ -157,7 +157,7 @@ class _Process:
         """Forget what is known of rules that the file has no more, and count the images of those that it has."""
         self._metrics.know(rules)
         try:
-            await self._state.forget_rules([rule.name for rule in rules])
+            await self._state.history.forget_rules([rule.name for rule in rules])
         except MirrordError as exc:
             self._board.state_failed(str(exc))
         await self._board.refresh_all()
@@ -166,7 +166,7 @@ class _Process:
         settings = self._serving.settings
         app = create_app(
             view=self._view,
-            history=self._state,
+            history=self._state.history,
             metrics=self._metrics.expose,
             token_file=settings.api_token_file,
             listen=settings.listen,
@@ -249,4 +249,4 @@ class _Process:
                 await self._board.refresh(running.rule.name)
 
     async def _trim(self) -> None:
-        await self._state.trim(self._clock.now())
+        await self._state.history.trim(self._clock.now())

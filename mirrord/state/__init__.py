@@ -1,1 +1,5 @@
-"""The state store: what is remembered from run to run, in SQLite or PostgreSQL."""
+"""The state store: what is remembered from run to run, in a file of SQLite."""
+
+from mirrord.state.store import SqlState, open_state
+
+__all__ = ["SqlState", "open_state"]
