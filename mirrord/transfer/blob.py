@@ -2,13 +2,14 @@
 
 Over a whole run each (target host, digest) is uploaded once; other repositories of the host mount it. Claims are made
 for all targets of a blob at once and before the first await, so that two images cannot split a fan-out between them.
+What earlier runs brought where is a place to mount from, and never a proof that a blob is there.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -28,6 +29,7 @@ from mirrord.oci.reference import Location, Repository
 from mirrord.planning.report import BlobOutcome
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, EventSink
+from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import Places, RepositoryReader, RepositoryWriter, Slots
 from mirrord.transfer.once import KeyedOnce
 from mirrord.transfer.source import backoff_s, resumed
@@ -63,6 +65,8 @@ class _Run:
     clock: Clock
     events: EventSink
     jitter: random.Random
+    memory: Memory
+    recalled: dict[_HostKey, Sequence[Repository]] = field(default_factory=dict)
     known: dict[_HostKey, _Known] = field(default_factory=dict)
     failed: dict[tuple[Location, Digest], Exception] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
@@ -76,15 +80,45 @@ class _Run:
             known.claim.set()
             known.claim = None
 
+    def holds(self, location: Location, digest: Digest) -> None:
+        """Take note that a repository holds a blob, for this run and those to come."""
+        holders = self.known[location.host, digest].holders
+        if location not in holders and isinstance(location, Repository):
+            self.memory.keep_holder(location, digest, self.clock.now())
+        holders[location] = None
+
+    def contradicted(self, location: Location, digest: Digest) -> None:
+        """Forget what was remembered of a blob's place: it turned out not to be there, or not to be given."""
+        if isinstance(location, Repository):
+            self.memory.drop_holder(location, digest)
+
 
 class BlobMover:
     """Moves blobs for one run."""
 
     def __init__(
-        self, *, slots: Slots, windows: Windows, clock: Clock, events: EventSink, jitter: random.Random
+        self,
+        *,
+        slots: Slots,
+        windows: Windows,
+        clock: Clock,
+        events: EventSink,
+        jitter: random.Random,
+        memory: Memory | None = None,
     ) -> None:
-        """Make a mover that knows nothing yet of what its targets hold."""
-        self._run = _Run(slots=slots, windows=windows, clock=clock, events=events, jitter=jitter)
+        """Make a mover that knows nothing yet of what its targets hold; ``memory`` is where it finds mount origins."""
+        memory = memory or NoMemory()
+        self._run = _Run(slots=slots, windows=windows, clock=clock, events=events, jitter=jitter, memory=memory)
+
+    async def recall(self, targets: Iterable[Location], digests: Iterable[Digest]) -> None:
+        """Learn which repositories of the targets' registries held blobs in earlier runs, with one question a host."""
+        run, wanted = self._run, list(digests)
+        if not run.memory.remembers:
+            return
+        for host in dict.fromkeys(target.host for target in targets if isinstance(target, Repository)):
+            fresh = [digest for digest in wanted if (host, digest) not in run.recalled]
+            found = await run.memory.holders(host, fresh) if fresh else {}
+            run.recalled.update({(host, digest): found.get(digest, ()) for digest in fresh})
 
     async def prepare(self, target: RepositoryWriter) -> None:
         """Make the repository of a target where its registry wants that, once a run.
@@ -217,6 +251,7 @@ class _Delivery:
                 raise LeaderFailedError.of(failure) from failure
         await self._run.repositories.run(location, target.ensure_exists)
         if self._force:
+            self._run.contradicted(location, digest)
             return False
         known = self._run.known[location.host, digest]
         if location in known.holders:
@@ -227,14 +262,20 @@ class _Delivery:
             if await target.mount_blob(self.blob, origin):
                 self._end(location, BlobOutcome.MOUNTED)
                 return True
+            if origin in self._run.recalled.get((location.host, digest), ()):
+                self._run.contradicted(origin, digest)
         if await target.has_blob(self.blob):
             self._end(location, BlobOutcome.EXISTED)
             return True
         return False
 
     def _origins(self, location: Location, holders: Mapping[Location, None]) -> list[Repository]:
-        """Return repositories of the target's registry that hold the blob; the source itself may be one."""
-        candidates: Collection[Location] = (*holders, self._source.location)
+        """Return repositories of the target's registry that hold the blob; the source itself may be one.
+
+        What this run saw comes before what is remembered.
+        """
+        recalled = self._run.recalled.get((location.host, self.blob.digest), ())
+        candidates: Collection[Location] = (*holders, self._source.location, *recalled)
         return [
             origin
             for origin in dict.fromkeys(candidates)
@@ -357,7 +398,7 @@ class _Delivery:
         self._open.discard(location)
         digest = self.blob.digest
         if isinstance(outcome, BlobOutcome):
-            self._run.known[location.host, digest].holders[location] = None
+            self._run.holds(location, digest)
         self._run.release(location, digest)
         self._run.events.emit(
             BlobSettled(
