@@ -58,7 +58,7 @@ async def dated(
         return dates
     digests = await _known_digests(context, reader.location, wanted, remembered)
     await _resolve(context, reader, [tag for tag in wanted if tag not in digests], digests, dates)
-    dates.entries |= {tag: TagEntry(tag=tag, digest=entries[tag].digest) for tag in dates.entries}
+    dates.entries.update({tag: TagEntry(tag=tag, digest=entries[tag].digest) for tag in dates.entries})
     times = dict(await context.memory.created(set(digests.values())))
     troubles = await _read(context, reader, [d for d in dict.fromkeys(digests.values()) if d not in times], times)
     for tag, digest in digests.items():

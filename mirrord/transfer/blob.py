@@ -2,7 +2,6 @@
 
 Over a whole run each (target host, digest) is uploaded once; other repositories of the host mount it. Claims are made
 for all targets of a blob at once and before the first await, so that two images cannot split a fan-out between them.
-What earlier runs brought where is a place to mount from, and never a proof that a blob is there.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobSt
 from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import Places, RepositoryReader, RepositoryWriter, Slots
 from mirrord.transfer.once import KeyedOnce
+from mirrord.transfer.origins import Origins
 from mirrord.transfer.source import backoff_s, resumed
 from mirrord.transfer.tee import Sink, SourceFailedError, SpentLagError, tee
 from mirrord.transfer.window import Windows
@@ -65,8 +65,7 @@ class _Run:
     clock: Clock
     events: EventSink
     jitter: random.Random
-    memory: Memory
-    recalled: dict[_HostKey, Sequence[Repository]] = field(default_factory=dict)
+    origins: Origins
     known: dict[_HostKey, _Known] = field(default_factory=dict)
     failed: dict[tuple[Location, Digest], Exception] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
@@ -83,14 +82,9 @@ class _Run:
     def holds(self, location: Location, digest: Digest) -> None:
         """Take note that a repository holds a blob, for this run and those to come."""
         holders = self.known[location.host, digest].holders
-        if location not in holders and isinstance(location, Repository):
-            self.memory.keep_holder(location, digest, self.clock.now())
-        holders[location] = None
-
-    def contradicted(self, location: Location, digest: Digest) -> None:
-        """Forget what was remembered of a blob's place: it turned out not to be there, or not to be given."""
-        if isinstance(location, Repository):
-            self.memory.drop_holder(location, digest)
+        if location not in holders:
+            holders[location] = None
+            self.origins.keep(location, digest)
 
 
 class BlobMover:
@@ -107,18 +101,12 @@ class BlobMover:
         memory: Memory | None = None,
     ) -> None:
         """Make a mover that knows nothing yet of what its targets hold; ``memory`` is where it finds mount origins."""
-        memory = memory or NoMemory()
-        self._run = _Run(slots=slots, windows=windows, clock=clock, events=events, jitter=jitter, memory=memory)
+        origins = Origins(memory or NoMemory(), clock)
+        self._run = _Run(slots=slots, windows=windows, clock=clock, events=events, jitter=jitter, origins=origins)
 
     async def recall(self, targets: Iterable[Location], digests: Iterable[Digest]) -> None:
-        """Learn which repositories of the targets' registries held blobs in earlier runs, with one question a host."""
-        run, wanted = self._run, list(digests)
-        if not run.memory.remembers:
-            return
-        for host in dict.fromkeys(target.host for target in targets if isinstance(target, Repository)):
-            fresh = [digest for digest in wanted if (host, digest) not in run.recalled]
-            found = await run.memory.holders(host, fresh) if fresh else {}
-            run.recalled.update({(host, digest): found.get(digest, ()) for digest in fresh})
+        """Learn which repositories of the targets' registries held blobs in earlier runs."""
+        await self._run.origins.recall(targets, digests)
 
     async def prepare(self, target: RepositoryWriter) -> None:
         """Make the repository of a target where its registry wants that, once a run.
@@ -250,10 +238,11 @@ class _Delivery:
             if (failure := self._run.failed.get(key)) is not None:
                 raise LeaderFailedError.of(failure) from failure
         await self._run.repositories.run(location, target.ensure_exists)
-        if self._force:
-            self._run.contradicted(location, digest)
-            return False
         known = self._run.known[location.host, digest]
+        if self._force:
+            known.holders.pop(location, None)
+            self._run.origins.drop(location, digest)
+            return False
         if location in known.holders:
             self._end(location, BlobOutcome.EXISTED)
             return True
@@ -262,19 +251,15 @@ class _Delivery:
             if await target.mount_blob(self.blob, origin):
                 self._end(location, BlobOutcome.MOUNTED)
                 return True
-            if origin in self._run.recalled.get((location.host, digest), ()):
-                self._run.contradicted(origin, digest)
+            self._run.origins.refused(origin, digest)
         if await target.has_blob(self.blob):
             self._end(location, BlobOutcome.EXISTED)
             return True
         return False
 
     def _origins(self, location: Location, holders: Mapping[Location, None]) -> list[Repository]:
-        """Return repositories of the target's registry that hold the blob; the source itself may be one.
-
-        What this run saw comes before what is remembered.
-        """
-        recalled = self._run.recalled.get((location.host, self.blob.digest), ())
+        """Return repositories of the target's registry that hold the blob, or did; the source itself may be one."""
+        recalled = self._run.origins.of(location.host, self.blob.digest)
         candidates: Collection[Location] = (*holders, self._source.location, *recalled)
         return [
             origin
