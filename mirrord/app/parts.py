@@ -103,6 +103,7 @@ class App:
             events=context.events,
             jitter=random.Random(),  # noqa: S311 - spreads retries, guards no secret
             numbers=self.numbers,
+            memory=context.memory,
         )
         return Executor(mover=mover, clock=context.clock)
 

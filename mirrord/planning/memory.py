@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from hashlib import blake2b
 
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location
 from mirrord.planning.report import Problem
+from mirrord.planning.rule import Rule
+
+SOONEST = 0.75
+"""Rechecks come after this share of their interval, or later, up to all of it."""
+
+_SCOPE_FORM = "1"
+"""Another one, when the same rule comes to make something else of the same image: old proofs are void then."""
 
 
 class ImageState(StrEnum):
@@ -87,3 +96,52 @@ class TargetSummary:
     target: Location
     images: dict[ImageState, int]
     behind_since: datetime | None = None
+
+
+def scope_of(rule: Rule) -> str:
+    """Return a fingerprint of all in a rule that changes what a target should hold of an image.
+
+    That are platforms, what is made of an index, attachments and their types, and layers kept elsewhere. Filters of
+    tags are not among it: they decide whether an image is wanted, and not what of it.
+    """
+    platforms, referrers = rule.platforms, rule.referrers
+    parts = [_SCOPE_FORM, rule.policy.foreign_layers.value]
+    if platforms.platforms:
+        parts += [platforms.mode.value, *sorted(map(str, platforms.platforms))]
+    parts += ["referrers", *sorted(referrers.types)] if referrers.enabled else ["none"]
+    return _fingerprint(parts)
+
+
+def mark_of(digests: Iterable[Digest]) -> str:
+    """Return a fingerprint of attachments by their digests, in whichever order they were told; never empty."""
+    return _fingerprint(sorted({str(digest) for digest in digests}))
+
+
+def share_of(name: str) -> float:
+    """Return a number from 0 up to 1 that a name always gives, so that many names spread evenly."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64
+
+
+def is_recent(at: datetime | None, interval: timedelta, name: str, now: datetime) -> bool:
+    """Say whether what was found out at a moment still holds by an interval.
+
+    It is scaled by the name, to between three quarters of it and all: what was found out together for a thousand
+    names is not asked again in one run. A moment that has not come yet proves nothing, nor does an interval of zero.
+    """
+    if at is None:
+        return False
+    age = now - at
+    return timedelta(0) <= age < interval * (SOONEST + (1 - SOONEST) * share_of(name))
+
+
+def what_came_later(history: Sequence[SeenDigest], digest: Digest) -> SeenDigest | None:
+    """Return the newest digest that a tag had after ``digest``, if it had both before: it went back to an old one."""
+    own = next((seen for seen in history if seen.digest == digest), None)
+    newest = max(history, key=lambda seen: seen.first_seen, default=None)
+    if own is None or newest is None or newest.first_seen <= own.first_seen:
+        return None
+    return newest
+
+
+def _fingerprint(parts: Iterable[str]) -> str:
+    return blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()

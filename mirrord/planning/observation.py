@@ -9,6 +9,7 @@ from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.oci.reference import Location, Tag
+from mirrord.planning.memory import SeenDigest
 from mirrord.planning.report import Problem
 
 
@@ -22,21 +23,26 @@ class TargetFact:
     """What a target answered when asked for one tag (or for the digest itself, where ``tag`` is None).
 
     ``digest`` None: it holds nothing under that name. ``problem``: it could not be asked. A digest that a listing told
-    stands here only where it is the one that is wanted.
+    stands here only where it is the one that is wanted. So does one that was proven before: then it is not ``seen``.
     """
 
     target: Location
     tag: Tag | None
     digest: Digest | None = None
     problem: Problem | None = None
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagObservation:
-    """One source tag (None: an image named by digest), and what the targets hold under the name it maps to."""
+    """One source tag (None: an image named by digest), and what the targets hold under the name it maps to.
+
+    ``newer`` is what the tag had after the digest to which it has returned; None: it has not returned to an older one.
+    """
 
     tag: Tag | None
     facts: tuple[TargetFact, ...]
+    newer: SeenDigest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +50,9 @@ class ImageObservation:
     """One source digest with all its selected tags, at one moment.
 
     ``root`` is what the tags resolved to, pinned. ``wanted`` is what the targets should hold: the same, or the
-    rewritten index. Where all targets hold what a listing told of the source, the registry was not asked for more, and
-    both are `unasked`. ``unwanted`` says why nothing of this image is wanted, where a platform filter leaves nothing.
+    rewritten index. Where all targets hold what a listing told of the source, or what is remembered of it, the registry
+    was not asked for more, and both are `unasked`. ``unwanted`` says why nothing of this image is wanted, where a
+    platform filter leaves nothing.
     """
 
     source: Location

@@ -28,7 +28,10 @@ CHANGES = frozenset({Decision.COPY, Decision.REPLACE})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagPlan:
-    """What is done about one tag on one target, and why. ``before`` is what the target serves now."""
+    """What is done about one tag on one target, and why. ``before`` is what the target serves now.
+
+    It was not ``seen`` where a proof of an earlier run was enough.
+    """
 
     source_tag: Tag | None
     target_tag: Tag | None
@@ -36,6 +39,7 @@ class TagPlan:
     reason: str
     before: Digest | None = None
     problem: Problem | None = None
+    seen: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

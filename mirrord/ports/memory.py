@@ -18,6 +18,11 @@ class Memory(Protocol):
     by `StateChanged`. So a run never fails for its memory.
     """
 
+    @property
+    def remembers(self) -> bool:
+        """Whether anything is kept at all, from one run to the next."""
+        return True
+
     async def images(self, rule: str, source: Location) -> Mapping[ImageKey, ImageMemory]:
         """Return what is remembered of a rule's images of one source."""
         ...
@@ -77,6 +82,11 @@ MOST_SEEN = 20
 
 class NoMemory(Memory):
     """Remembers nothing: for single runs without a state store."""
+
+    @property
+    def remembers(self) -> bool:
+        """Nothing is kept."""
+        return False
 
     async def images(self, rule: str, source: Location) -> Mapping[ImageKey, ImageMemory]:
         """Know nothing."""

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from mirrord.errors import (
-    ContentMismatchError,
-    InvalidDigestError,
-    InvalidManifestError,
-    MirrordError,
-    NotFoundError,
-)
+from mirrord.errors import MirrordError
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Repository, Tag
 from mirrord.planning.listing import TagEntry
@@ -20,16 +14,14 @@ from mirrord.planning.select import Selection, TagChoice, name_candidates, selec
 from mirrord.planning.survey import Survey, choose_survey
 from mirrord.ports.registry import RepositoryReader
 from mirrord.sync.context import LOOKS_AT_ONCE, Context
-from mirrord.sync.created import creation_time
+from mirrord.sync.dating import Dates, dated
 from mirrord.sync.listing import TagIndex
 from mirrord.sync.looking import ask_source
+from mirrord.sync.remembered import Remembered
 from mirrord.transfer.side import each
 
 NAMES_PAGES = 2
 """A plain listing of at most so many pages stands beside each one with digests."""
-
-_UNREADABLE = (ContentMismatchError, InvalidDigestError, InvalidManifestError, NotFoundError)
-"""The source answered, and what it holds says nothing. Any other error may hide a creation time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +42,6 @@ class Choice:
     troubles: Mapping[Tag, MirrordError] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dates:
-    """What came of asking when tags were created.
-
-    ``missing`` are tags that do not exist, ``troubles`` those that could not be asked for.
-    """
-
-    entries: dict[Tag, TagEntry] = field(default_factory=dict)
-    missing: set[Tag] = field(default_factory=set)
-    troubles: dict[Tag, MirrordError] = field(default_factory=dict)
-
-
 async def find_sources(context: Context, rule: Rule) -> tuple[Location, ...]:
     """Return the repositories that a rule reads.
 
@@ -78,8 +58,8 @@ async def find_sources(context: Context, rule: Rule) -> tuple[Location, ...]:
     return select_repositories(selector, found)
 
 
-async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
-    """Return the tags that a rule takes of one repository.
+async def choose_tags(context: Context, rule: Rule, source: Location, remembered: Remembered | None = None) -> Choice:
+    """Return the tags that a rule takes of one repository; what is ``remembered`` as settled is not asked for.
 
     Raises:
         RegistryError: the repository could not be listed.
@@ -93,10 +73,11 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
             demanded=frozenset(tags),
             digest=rule.source.digest,
         )
+    remembered = remembered or Remembered.nothing(rule, source, context.clock.now())
     reader = context.gateway.reader(source)
     demanded = _demanded(rule.tags) if rule.source.repositories is None else frozenset()
-    entries, skipped = await _find_entries(context, rule.tags, reader, demanded)
-    dates = await dated(context, reader, rule.tags, entries) if rule.tags.needs_times else Dates()
+    entries, skipped = await _find_entries(context, rule.tags, reader, demanded, remembered)
+    dates = await dated(context, reader, rule.tags, entries, remembered) if rule.tags.needs_times else Dates()
     entries |= dates.entries
     open_ended = dates.missing | dates.troubles.keys()
     known_age = [entry for tag, entry in entries.items() if tag not in open_ended]
@@ -111,7 +92,11 @@ async def choose_tags(context: Context, rule: Rule, source: Location) -> Choice:
 
 
 async def _find_entries(
-    context: Context, selector: TagSelector, reader: RepositoryReader, demanded: Collection[Tag]
+    context: Context,
+    selector: TagSelector,
+    reader: RepositoryReader,
+    demanded: Collection[Tag],
+    remembered: Remembered,
 ) -> tuple[dict[Tag, TagEntry], int]:
     """Return the tags to choose from, and how many names of the listing are no tags.
 
@@ -122,9 +107,10 @@ async def _find_entries(
     known = context.listings.known(source)
     count = len(known.entries) if known is not None else None
     if literal is not None:
-        wanted = choose_survey(selector, len(literal), reader.listing, count)
+        asked = sum(remembered.settled(tag) is None for tag in literal)
+        wanted = choose_survey(selector, asked, reader.listing, count) if asked else Survey.HEAD_EACH
         if wanted is Survey.LIST and reader.listing.has_digests:
-            told = await _look_up(context, reader, len(literal))
+            told = await _look_up(context, reader, asked)
             return {tag: told.get(tag, TagEntry(tag=tag)) for tag in literal}, 0
         if wanted is Survey.HEAD_EACH:
             return {tag: TagEntry(tag=tag) for tag in literal}, 0
@@ -195,32 +181,6 @@ def _with(selection: Selection, tags: Collection[Tag]) -> Selection:
     """Return a selection with further tags taken, so that the look at them tells what is the matter."""
     more = [TagChoice(tag, taken=True, by="its age could not be found out") for tag in tags]
     return replace(selection, choices=tuple(sorted((*selection.choices, *more), key=lambda choice: str(choice.tag))))
-
-
-async def dated(
-    context: Context, reader: RepositoryReader, selector: TagSelector, entries: Mapping[Tag, TagEntry]
-) -> Dates:
-    """Return the entries that passed the filters by name, with the times that their images tell."""
-    dates = Dates()
-
-    async def date(tag: Tag) -> None:
-        try:
-            head = await ask_source(context, reader, tag)
-            if head is None:
-                dates.missing.add(tag)
-                return
-            created = await creation_time(reader, context.slots, head.digest)
-        except _UNREADABLE:
-            created = None
-        except MirrordError as exc:
-            dates.troubles[tag] = exc
-            return
-        dates.entries[tag] = TagEntry(tag=tag, digest=entries[tag].digest, created=created)
-
-    wanted = [tag for tag in name_candidates(selector, entries) if entries[tag].created is None]
-    if wanted:
-        await each(wanted, date, LOOKS_AT_ONCE)
-    return dates
 
 
 def _warnings(source: Location, selection: Selection, skipped: int, *, listed: int) -> list[str]:

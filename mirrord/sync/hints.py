@@ -85,6 +85,18 @@ class Hints:
         told = self._told.get(location)
         return told.digests.get(tag) if told is not None else None
 
+    def told(self, location: Location, tag: Tag) -> Digest | None:
+        """Return the digest that a listing told, whether it is believed or not; None where nothing was told."""
+        told = self._told.get(location)
+        return told.digests.get(tag) if told is not None and not self._is_dropped(location, tag) else None
+
+    def is_open(self, location: Location, tag: Tag, *, in_turn: bool, clock: Clock) -> bool:
+        """Say whether a tag is to be asked for, whatever is remembered of it.
+
+        That is where this run wrote it, where a listing was found wrong about it, and with ``in_turn`` in its turn.
+        """
+        return self._is_dropped(location, tag) or (in_turn and is_due(location, tag, self._moment or clock.now()))
+
     def is_listing_due(self, location: Location, clock: Clock) -> bool:
         """Say whether it is the turn of a repository to be listed plainly as well."""
         return is_listing_due(location, self._moment or clock.now())

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mirrord.errors import MirrordError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import LayoutDirectory, Location, Tag
-from mirrord.planning.observation import ImageObservation, TagObservation, unasked
+from mirrord.oci.reference import LayoutDirectory, Tag
+from mirrord.planning.observation import ImageObservation, TagObservation, TargetFact, unasked
 from mirrord.planning.report import Outcome, Problem, UnitResult
 from mirrord.planning.rule import Rule
-from mirrord.ports.registry import RepositoryReader
+from mirrord.ports.events import Noted
 from mirrord.sync.choose import Choice
 from mirrord.sync.context import LOOKS_AT_ONCE, Context
 from mirrord.sync.looking import TargetWatch, ask_source, source_hint
 from mirrord.sync.platforms import Wanted, apply_filter, why_unwanted
+from mirrord.sync.remembered import Remembered
 from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe
+
+DRIFT = "drift"
+
+Ask = Callable[[Digest], Awaitable[list[TargetFact]]]
+"""Asks all targets of an image for what they hold, given what they should."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +37,24 @@ class Observed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """What came of looking at a repository: images with their facts, and tags that are settled already."""
+    """What came of looking at a repository: images with their facts, and tags that are settled already.
+
+    The source was ``seen`` unless none of its tags could be asked for.
+    """
 
     images: tuple[Observed, ...]
     settled: tuple[UnitResult, ...]
     warnings: tuple[str, ...] = ()
+    seen: bool = True
 
 
-async def observe(context: Context, rule: Rule, choice: Choice) -> Looks:
-    """Look at every chosen tag; a tag that cannot be resolved is settled, and does not stop the others."""
-    reader = context.gateway.reader(choice.source)
-    locations = [template.location(choice.source) for template in rule.targets]
-    watcher = _Watcher(context, rule, choice, reader, locations)
+async def observe(context: Context, rule: Rule, choice: Choice, remembered: Remembered | None = None) -> Looks:
+    """Look at every chosen tag; a tag that cannot be resolved is settled, and does not stop the others.
+
+    What is ``remembered`` of targets spares a look at them; without it both sides are asked.
+    """
+    remembered = remembered or Remembered.nothing(rule, choice.source, context.clock.now())
+    watcher = _Watcher(context, rule, choice, remembered)
     wanted: list[Tag | None] = [None] if choice.digest is not None and not choice.selection.taken else []
     wanted += [tag for tag in choice.selection.taken if watcher.has_place(tag)]
     await watcher.gather(wanted)
@@ -59,22 +71,25 @@ async def observe(context: Context, rule: Rule, choice: Choice) -> Looks:
         images=tuple(image for image in images if image is not None),
         settled=tuple(watcher.settled),
         warnings=tuple(dict.fromkeys(watcher.warnings)),
+        seen=bool(roots) or not watcher.unseen,
     )
 
 
 class _Watcher:
     """Looks at the images of one repository for one rule."""
 
-    def __init__(
-        self, context: Context, rule: Rule, choice: Choice, reader: RepositoryReader, locations: Sequence[Location]
-    ) -> None:
+    def __init__(self, context: Context, rule: Rule, choice: Choice, remembered: Remembered) -> None:
         self.settled: list[UnitResult] = []
+        self.unseen = 0
         self.warnings: list[str] = []
         self._context = context
         self._rule = rule
         self._choice = choice
-        self._reader = reader
-        self._targets = [TargetWatch(context, location) for location in locations]
+        self._reader = context.gateway.reader(choice.source)
+        self._remembered = remembered
+        self._targets = [
+            TargetWatch(context, template.location(choice.source), remembered) for template in rule.targets
+        ]
 
     def has_place(self, tag: Tag) -> bool:
         """Say whether every target has a valid tag for ``tag``; one that has not fails this tag alone."""
@@ -90,18 +105,20 @@ class _Watcher:
         """Learn what each target holds at once, where that costs fewer requests than a look at each tag."""
 
         async def gather(index: int) -> None:
-            names = {self._map(index, tag) for tag in tags} - {None}
-            await self._targets[index].gather(len(names))
+            target = self._targets[index]
+            pairs = [(tag, name) for tag in tags if (name := self._map(index, tag)) is not None]
+            await target.gather(len({name for tag, name in pairs if target.will_ask(tag, name)}))
 
         await each(range(len(self._targets)), gather, LOOKS_AT_ONCE)
 
     async def resolve(self, tag: Tag | None) -> Descriptor | None:
         """Return what a tag points to now, or settle it: it vanished, was never there, or could not be asked.
 
-        What a listing told is taken for it where every target has that already, and only there.
+        What a listing told is taken for it where every target has that already, and only there. A tag that never moves
+        and is mirrored to every target is not asked for.
         """
-        if tag is not None and (hint := await self._unchanged(tag)) is not None:
-            return unasked(hint)
+        if tag is not None and (known := await self._immutable(tag) or await self._unchanged(tag)) is not None:
+            return unasked(known)
         ref = self._choice.digest or tag
         assert ref is not None
         try:
@@ -109,6 +126,7 @@ class _Watcher:
                 raise self._choice.troubles[tag]
             head = await ask_source(self._context, self._reader, ref)
         except MirrordError as exc:
+            self.unseen += 1
             self._settle(tag, Outcome.FAILED, str(exc), describe(exc))
             return None
         if head is None and tag is not None and tag not in self._choice.demanded:
@@ -135,32 +153,57 @@ class _Watcher:
             remedy = f'check the name in rule "{self._rule.name}", and the credential with `mirrord auth check`'
         return Problem(code="NOT_FOUND", message=message, remedy=remedy)
 
+    async def _immutable(self, tag: Tag) -> Digest | None:
+        """Return the digest of a tag that never moves and is mirrored; a listing that tells another one is reported."""
+        choice = self._choice
+        if choice.digest is not None or self._context.resolutions.knows(choice.source, tag):
+            return None
+        digest = self._remembered.settled(tag)
+        if digest is None or not await self._is_everywhere(tag, digest):
+            return None
+        told = self._context.hints.told(choice.source, tag)
+        if told not in {None, digest}:
+            text = f"{choice.source}:{tag} is told to be {told} now; it is immutable, and stays {digest} on its targets"
+            self.warnings.append(f"drift: {text}")
+            self._context.events.emit(Noted(what=DRIFT, text=text, host=choice.source.host))
+        return digest
+
     async def _unchanged(self, tag: Tag) -> Digest | None:
         """Return the digest that a listing told of a tag, if all targets have it; None: the source is to be asked.
 
-        With a platform filter the source has to be read in any case.
+        With a platform filter the source has to be read, unless it is remembered what becomes of the digest.
         """
         choice = self._choice
-        if self._rule.platforms.platforms or choice.digest is not None or tag in choice.troubles:
+        if choice.digest is not None or tag in choice.troubles:
             return None
         hint = source_hint(self._context, choice.source, tag)
-        if hint is None:
-            return None
+        return hint if hint is not None and await self._is_everywhere(tag, hint) else None
+
+    async def _is_everywhere(self, tag: Tag, digest: Digest) -> bool:
+        """Say whether all targets serve what is wanted of a digest of the source, without reading that."""
+        wanted = self._remembered.wanted(digest)
+        if wanted is None:
+            return False
         names = [(target, self._map(index, tag)) for index, target in enumerate(self._targets)]
-        facts = await each(names, lambda name: name[0].fact(name[1], hint), LOOKS_AT_ONCE)
-        return hint if all(fact.digest == hint for fact in facts) else None
+        facts = await each(names, lambda name: name[0].fact(tag, name[1], wanted), LOOKS_AT_ONCE)
+        return all(fact.digest == wanted for fact in facts)
 
     async def image(self, root: Descriptor, tags: Sequence[Tag | None]) -> Observed | None:
         """Return the facts about one source digest; settles its tags where the source cannot tell them."""
+        names = {tag: [(target, self._map(index, tag)) for index, target in enumerate(self._targets)] for tag in tags}
+        asks = [(tag, target, name) for tag, pairs in names.items() for target, name in pairs]
+
+        async def ask(digest: Digest) -> list[TargetFact]:
+            return await each(asks, lambda one: one[1].fact(one[0], one[2], digest), LOOKS_AT_ONCE)
+
         try:
-            wanted = await apply_filter(self._reader, root, self._rule.platforms)
+            if (wanted := await self._remembered_wanted(root, ask)) is None:
+                wanted = await apply_filter(self._reader, root, self._rule.platforms)
         except MirrordError as exc:
             for tag in tags:
                 self._settle(tag, Outcome.FAILED, str(exc), describe(exc), root.digest)
             return None
-        names = {tag: [(target, self._map(index, tag)) for index, target in enumerate(self._targets)] for tag in tags}
-        asks = [(target, name) for pairs in names.values() for target, name in pairs]
-        asked = await each(asks, lambda ask: ask[0].fact(ask[1], wanted.descriptor.digest), LOOKS_AT_ONCE)
+        asked = await ask(wanted.descriptor.digest)
         facts = iter(asked)
         observed = tuple(
             TagObservation(tag=tag, facts=tuple(next(facts) for _ in pairs)) for tag, pairs in names.items()
@@ -187,6 +230,18 @@ class _Watcher:
             unwanted=wanted.unwanted,
         )
         return Observed(observation=observation, wanted=wanted)
+
+    async def _remembered_wanted(self, root: Descriptor, ask: Ask) -> Wanted | None:
+        """Return what a platform filter makes of an image, if it is remembered and served everywhere.
+
+        Then the index is not read. A root that is an image itself is what is wanted, and costs no reading here.
+        """
+        if not self._rule.platforms.platforms or root.is_manifest:
+            return None
+        digest = self._remembered.wanted(root.digest)
+        if digest is None or any(fact.digest != digest for fact in await ask(digest)):
+            return None
+        return Wanted(descriptor=root if digest == root.digest else unasked(digest))
 
     def _map(self, index: int, tag: Tag | None) -> Tag | None:
         return self._rule.targets[index].tag(tag, self._choice.source)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from mirrord.errors import MirrordError
+from mirrord.oci.descriptor import Descriptor
+from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.plan import Decision, ImagePlan, TagPlan, TargetPlan
 from mirrord.planning.planner import why_not_moved
@@ -43,8 +45,12 @@ class Planned:
         return bool(self.plan.changes or self.late)
 
 
-async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
+async def prepare(
+    context: Context, group: Sequence[Planned], heard: dict[Digest, tuple[Descriptor, ...]] | None = None
+) -> CopyJob | None:
     """Return the job for plans with the same key, or None if a closer look finds nothing to do or to tell.
+
+    ``heard`` takes what the source told of the referrers of each manifest.
 
     Raises:
         MirrordError: the source could not tell all of the image's content.
@@ -61,6 +67,7 @@ async def prepare(context: Context, group: Sequence[Planned]) -> CopyJob | None:
         first.rule.referrers,
         tags=await _known_tags(context, reader),
         omit=(first.plan.wanted.digest,) if rewritten else (),
+        heard=heard,
     )
     orders = [
         Order(rule=planned.rule.name, policy=planned.rule.policy, target=target)

@@ -10,14 +10,16 @@ from mirrord.planning.rule import Rule
 from mirrord.sync.ahead import Arriving
 from mirrord.sync.choose import Choice
 from mirrord.sync.prepare import Planned
+from mirrord.sync.remembered import Remembered
 
 
 @dataclass(slots=True)
 class RuleRun:
     """What is known of one rule while a run goes on; a report can be made of it at any moment.
 
-    ``arriving`` is what a plan knows of rules that would write first where this one reads. ``looked``: its source was
-    seen, to the end.
+    ``arriving`` is what a plan knows of rules that would write first where this one reads. It ``looked`` if there was a
+    source, each could be listed, and of each at least one tag could be asked for where there were any: what a single
+    tag met is its own problem, and shows in its state. ``remembered`` is what is known of each source from run to run.
     """
 
     rule: Rule
@@ -30,6 +32,7 @@ class RuleRun:
     warnings: list[str] = field(default_factory=list)
     arriving: Arriving = field(default_factory=dict)
     looked: bool = False
+    remembered: dict[Location, Remembered] = field(default_factory=dict)
     settled: set[tuple[Location, Location, tuple[Tag | None, Tag | None]]] = field(default_factory=set)
 
     def written(self) -> set[Location]:

@@ -10,21 +10,25 @@ from itertools import chain, zip_longest
 import anyio
 
 from mirrord.errors import NotFoundError
+from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.chains import chain_rules
+from mirrord.planning.keeping import Heard
 from mirrord.planning.plan import Decision, ImagePlan, TagPlan
 from mirrord.planning.planner import plan_image
 from mirrord.planning.report import Outcome, Problem, UnitResult
-from mirrord.planning.rule import Rule
-from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished, UnitStarted
+from mirrord.planning.rule import OnRollback, Rule
+from mirrord.ports.events import GuardRefused, ImagesPlanned, RuleStarted, UnitFinished, UnitStarted
 from mirrord.sync.ahead import Ahead, to_come, why_open
 from mirrord.sync.choose import choose_tags, find_sources
-from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
+from mirrord.sync.context import COPIES_AT_ONCE, Context
 from mirrord.sync.lanes import Lane, Turns, lanes_of
-from mirrord.sync.late import attachment_tags, find_late
 from mirrord.sync.observe import observe
-from mirrord.sync.prepare import Planned, prepare
+from mirrord.sync.prepare import LATE, Planned, prepare
+from mirrord.sync.recheck import fold, look_for_late
+from mirrord.sync.remembered import Remembered, recall
+from mirrord.sync.rollback import rollback_warnings, with_history
 from mirrord.sync.rulerun import RuleRun, withdraw
 from mirrord.transfer.executor import Executor
 from mirrord.transfer.job import CopyJob
@@ -32,6 +36,11 @@ from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe
 
 SOURCES_AT_ONCE = 8
+_GUARDS = {"TAG_IMMUTABLE": "immutable", "ROLLBACK_BLOCKED": "rollback"}
+_NO_HISTORY = (
+    "on_rollback is block, and nothing is remembered from run to run: a tag that returns to an older digest is not "
+    "noticed, and copied all the same"
+)
 _SETTLED = {
     Decision.UP_TO_DATE: Outcome.IN_SYNC,
     Decision.SKIP: Outcome.SKIPPED,
@@ -51,6 +60,8 @@ class Run:
         self._chains = chain_rules(rules)
         for run in self.rules:
             run.warnings += self._chains.warnings(run.rule.name)
+            if run.rule.policy.on_rollback is OnRollback.BLOCK and not context.memory.remembers:
+                run.warnings.append(_NO_HISTORY)
         context.hints.begin(context.clock)
         self._stopped = False
         self._looks: set[anyio.CancelScope] = set()
@@ -149,8 +160,8 @@ class Run:
         with anyio.CancelScope() as scope:
             self._looks.add(scope)
             await self._look_at_all(run)
-            run.looked = not run.problems
         self._looks.discard(scope)
+        run.looked = run.looked and not scope.cancelled_caught
 
     async def _look_at_all(self, run: RuleRun) -> None:
         try:
@@ -158,21 +169,24 @@ class Run:
         except Exception as exc:  # noqa: BLE001 - whatever one rule meets, the others are carried out
             run.problems.append(describe(unwrap(exc)))
             return
+        run.looked = bool(sources)
         if not sources:
             run.warnings.append(f"no repository matches the source of rule {run.rule.name}")
             return
+        self._context.memory.drop_sources(run.rule.name, sources)
         await each(sources, lambda source: self._look_at(run, source), SOURCES_AT_ONCE)
 
     async def _look_at(self, run: RuleRun, source: Location) -> None:
+        context, rule = self._context, run.rule
         try:
-            choice = await choose_tags(self._context, run.rule, source)
-            looks = await observe(self._context, run.rule, choice)
-            plans = [
-                Planned(rule=run.rule, plan=plan_image(run.rule, seen.observation), wanted=seen.wanted)
-                for seen in looks.images
-            ]
-            plans = await self._find_late(run.rule, source, plans)
+            remembered = await recall(context.memory, rule, source, context.clock.now())
+            choice = await choose_tags(context, rule, source, remembered)
+            looks = await observe(context, rule, choice, remembered)
+            images = await with_history(context, rule, source, looks.images, remembered)
+            plans = [Planned(rule=rule, plan=plan_image(rule, seen.observation), wanted=seen.wanted) for seen in images]
+            plans = await look_for_late(context, rule, source, plans, remembered)
         except Exception as exc:  # noqa: BLE001 - whatever one source meets, the others are looked at
+            run.looked = False
             if not isinstance(unwrap(exc), NotFoundError) or source not in run.arriving:
                 run.problems.append(describe(unwrap(exc)))
             return
@@ -181,6 +195,11 @@ class Run:
         run.listed += listed * len(run.rule.targets)
         run.filtered += (len(choice.selection.choices) - len(choice.selection.taken)) * len(run.rule.targets)
         run.warnings += [*choice.warnings, *looks.warnings, *self._context.hints.warnings(_places(source, plans))]
+        run.warnings += [
+            line for seen, one in zip(images, plans, strict=True) for line in rollback_warnings(seen, one.plan)
+        ]
+        run.looked = run.looked and looks.seen
+        self._remember_look(run, source, remembered, plans, looks.settled)
         run.planned += plans
         settled = [to_come(result, run.rule, run.arriving) for result in looks.settled]
         for result in chain(settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
@@ -189,28 +208,37 @@ class Run:
         tags = sum(len(target.changes) for target in changes)
         self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=len(changes), tags=tags))
 
-    async def _find_late(self, rule: Rule, source: Location, plans: Sequence[Planned]) -> list[Planned]:
-        """Mark the images that are served already, but may lack attachments that came later."""
-        tags = attachment_tags(self._context, source)
-        reader = self._context.gateway.reader(source)
-
-        async def look(planned: Planned) -> Planned:
-            if planned.plan.rewritten is not None:
-                return planned
-            served = [
-                self._context.gateway.writer(target.target)
-                for target in planned.plan.targets
-                if not target.changes and any(tag.decision is Decision.UP_TO_DATE for tag in target.tags)
-            ]
-            theirs = tags.get(planned.plan.root.digest, [])
-            return replace(planned, late=await find_late(self._context, rule, reader, served, theirs))
-
-        return await each(plans, look, LOOKS_AT_ONCE) if plans else []
+    def _remember_look(
+        self,
+        run: RuleRun,
+        source: Location,
+        remembered: Remembered,
+        plans: Sequence[Planned],
+        settled: Sequence[UnitResult],
+    ) -> None:
+        """Keep what the look found out before anything is written: also a run that breaks off tells the truth."""
+        run.remembered[source] = remembered
+        remembered.take_plans((planned.plan, planned.late) for planned in plans)
+        remembered.take_settled(settled)
+        known = self._context.listings.known(source)
+        remembered.close(complete=known is None or known.complete)
 
     def _settle(self, run: RuleRun, result: UnitResult, *, carried_out: bool = True) -> None:
         run.results.append(result)
         run.settled.update((result.source, result.target, pair) for pair in result.tags)
         self._context.events.emit(UnitFinished(result=result, carried_out=carried_out))
+        guard = _GUARDS.get(result.problem.code) if result.problem is not None else None
+        if guard is not None and result.outcome is Outcome.BLOCKED:
+            for _ in result.tags:
+                self._context.events.emit(GuardRefused(rule=result.rule, reason=guard))
+
+    def _finish(
+        self, run: RuleRun, result: UnitResult, heard: Heard | None = None, *, carried_out: bool = True
+    ) -> None:
+        """Settle an image that was to be written, and remember what came of it."""
+        if (remembered := run.remembered.get(result.source)) is not None:
+            remembered.take_result(result, self._context.clock.now(), heard)
+        self._settle(run, result, carried_out=carried_out)
 
     async def _copy(self, group: Sequence[Planned], executor: Executor) -> None:
         """Copy one image for all rules and targets that want it; never raises for what goes wrong with the image."""
@@ -223,8 +251,11 @@ class Run:
 
     async def _carry(self, group: Sequence[Planned], executor: Executor) -> None:
         first = self._by_rule[group[0].rule.name]
+        answers: dict[Digest, tuple[Descriptor, ...]] = {}
         async with self._context.gateway.reader(group[0].plan.source).turn():
-            job = await prepare(self._context, group)
+            job = await prepare(self._context, group, answers)
+        heard = fold(self._context, answers, group[0].rule.referrers)
+        self._remember_closer_look(group, job, heard)
         first.warnings += self._context.hints.warnings(_places(group[0].plan.source, group))
         if job is None:
             return
@@ -240,13 +271,23 @@ class Run:
             run = self._by_rule[result.rule]
             if (result.rule, result.target) in late:
                 withdraw(run, result)
-            self._settle(run, result)
+            self._finish(run, result, heard)
 
         for order in job.orders:
             tags = tuple(tag.source_tag for tag in order.target.changes)
             started = UnitStarted(rule=order.rule, source=job.source, target=order.target.target, tags=tags)
             self._context.events.emit(started)
         await executor.carry_out(job, reader, writers, settle=settle)
+
+    def _remember_closer_look(self, group: Sequence[Planned], job: CopyJob | None, heard: Heard) -> None:
+        """Remember which targets turned out to lack attachments, and which do not."""
+        orders = [*job.orders, *(order for order, _ in job.blocked)] if job is not None else []
+        for planned in group:
+            remembered = self._by_rule[planned.rule.name].remembered[planned.plan.source]
+            lack = {o.target.target for o in orders if o.serves_root and o.rule == planned.rule.name}
+            for target in lack:
+                remembered.take_lacking(planned.plan, target, LATE, heard.at)
+            remembered.take_heard(planned.plan, planned.late - lack, heard)
 
     def block(self, job: CopyJob) -> None:
         """Settle the images of a job that their rules do not allow to be brought to some targets."""
@@ -264,7 +305,7 @@ class Run:
                 problem=problem,
             )
             withdraw(run, result)
-            self._settle(run, result, carried_out=False)
+            self._finish(run, result, carried_out=False)
 
     def _conclude(
         self, run: RuleRun, planned: Sequence[Planned], outcome: Outcome, problem: Problem | None, reason: str = ""
@@ -276,7 +317,7 @@ class Run:
                 left = [tag for key, tag in zip(keys, target.changes, strict=True) if key not in run.settled]
                 if left:
                     result = _result(plan, target.target, left, outcome, reason or str(problem))
-                    self._settle(run, replace(result, problem=problem))
+                    self._finish(run, replace(result, problem=problem))
 
 
 def group_plans(rules: Sequence[Sequence[Planned]]) -> list[list[Planned]]:

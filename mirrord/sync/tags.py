@@ -8,8 +8,8 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.rule import TagSelector
 from mirrord.planning.select import Selection, select_tags
-from mirrord.sync.choose import dated
 from mirrord.sync.context import Context
+from mirrord.sync.dating import dated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

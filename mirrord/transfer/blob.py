@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -28,8 +28,10 @@ from mirrord.oci.reference import Location, Repository
 from mirrord.planning.report import BlobOutcome
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, EventSink
+from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import Places, RepositoryReader, RepositoryWriter, Slots
 from mirrord.transfer.once import KeyedOnce
+from mirrord.transfer.origins import Origins
 from mirrord.transfer.source import backoff_s, resumed
 from mirrord.transfer.tee import Sink, SourceFailedError, SpentLagError, tee
 from mirrord.transfer.window import Windows
@@ -63,6 +65,7 @@ class _Run:
     clock: Clock
     events: EventSink
     jitter: random.Random
+    origins: Origins
     known: dict[_HostKey, _Known] = field(default_factory=dict)
     failed: dict[tuple[Location, Digest], Exception] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
@@ -75,6 +78,13 @@ class _Run:
         if known.claim is not None:
             known.claim.set()
             known.claim = None
+
+    def holds(self, location: Location, digest: Digest) -> None:
+        """Take note that a repository holds a blob, for this run and those to come."""
+        holders = self.known[location.host, digest].holders
+        if location not in holders:
+            holders[location] = None
+            self.origins.keep(location, digest)
 
 
 class BlobMover:
@@ -89,8 +99,19 @@ class BlobMover:
         events: EventSink,
         jitter: random.Random,
         numbers: Iterator[int] | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        """Make a mover that knows nothing yet of what its targets hold; ``numbers`` tell its transfers apart."""
+        """Make a mover that knows nothing yet of what its targets hold.
+
+        Args:
+            slots: places at registries.
+            windows: bytes in memory, shared by all transfers.
+            clock: time.
+            events: who listens.
+            jitter: spreads retries.
+            numbers: tell its transfers apart; None: from 1 on.
+            memory: where it finds mount origins; None: nowhere.
+        """
         self._run = _Run(
             slots=slots,
             windows=windows,
@@ -98,7 +119,12 @@ class BlobMover:
             events=events,
             jitter=jitter,
             numbers=numbers if numbers is not None else itertools.count(1),
+            origins=Origins(memory or NoMemory(), clock),
         )
+
+    async def recall(self, targets: Iterable[Location], digests: Iterable[Digest]) -> None:
+        """Learn which repositories of the targets' registries held blobs in earlier runs."""
+        await self._run.origins.recall(targets, digests)
 
     async def prepare(self, target: RepositoryWriter) -> None:
         """Make the repository of a target where its registry wants that, once a run.
@@ -230,9 +256,11 @@ class _Delivery:
             if (failure := self._run.failed.get(key)) is not None:
                 raise LeaderFailedError.of(failure) from failure
         await self._run.repositories.run(location, target.ensure_exists)
-        if self._force:
-            return False
         known = self._run.known[location.host, digest]
+        if self._force:
+            known.holders.pop(location, None)
+            self._run.origins.drop(location, digest)
+            return False
         if location in known.holders:
             self._end(location, BlobOutcome.EXISTED)
             return True
@@ -241,14 +269,16 @@ class _Delivery:
             if await target.mount_blob(self.blob, origin):
                 self._end(location, BlobOutcome.MOUNTED)
                 return True
+            self._run.origins.refused(origin, digest)
         if await target.has_blob(self.blob):
             self._end(location, BlobOutcome.EXISTED)
             return True
         return False
 
     def _origins(self, location: Location, holders: Mapping[Location, None]) -> list[Repository]:
-        """Return repositories of the target's registry that hold the blob; the source itself may be one."""
-        candidates: Collection[Location] = (*holders, self._source.location)
+        """Return repositories of the target's registry that hold the blob, or did; the source itself may be one."""
+        recalled = self._run.origins.of(location.host, self.blob.digest)
+        candidates: Collection[Location] = (*holders, self._source.location, *recalled)
         return [
             origin
             for origin in dict.fromkeys(candidates)
@@ -375,7 +405,7 @@ class _Delivery:
         self._open.discard(location)
         digest = self.blob.digest
         if isinstance(outcome, BlobOutcome):
-            self._run.known[location.host, digest].holders[location] = None
+            self._run.holds(location, digest)
         self._run.release(location, digest)
         self._run.events.emit(
             BlobSettled(

@@ -80,6 +80,7 @@ class Executor:
         """
         blobs = {blob.digest: blob for order in job.orders for blob in job.blobs(order)}
         places = anyio.Semaphore(BLOBS_AT_ONCE)
+        await self._mover.recall((unit.writer.location for unit in units), blobs)
 
         async def move(blob: Descriptor) -> None:
             with ExitStack() as place:

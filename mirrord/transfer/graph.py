@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mirrord.errors import InvalidManifestError, ListingIncompleteError
+from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest, Index
 from mirrord.oci.reference import Tag
@@ -96,6 +97,7 @@ async def find_attachments(
     *,
     tags: Collection[Tag] | None,
     omit: Collection[Digest] = (),
+    heard: dict[Digest, tuple[Descriptor, ...]] | None = None,
 ) -> tuple[Attachment, ...]:
     """Return what is attached to the manifests of ``graph``, and to the attachments themselves.
 
@@ -105,6 +107,7 @@ async def find_attachments(
         wanted: which artifact types.
         tags: all tags of the source repository, if they are known; None asks for each possible name instead.
         omit: manifests whose attachments are left behind, such as those of a rewritten index.
+        heard: takes what the source told of each manifest's referrers, as it told it.
 
     Raises:
         ListingIncompleteError: there are more than 1,000.
@@ -114,13 +117,15 @@ async def find_attachments(
         return ()
     found: dict[tuple[Digest, Tag | None], Attachment] = {}
     cache = ManifestCache(reader)
+    heard = {} if heard is None else heard
     subjects = [m.descriptor.digest for m in graph.manifests if m.descriptor.digest not in omit]
     seen = set(subjects) | set(omit)
     for _ in range(MAX_DEPTH):
         batches = await each(
             subjects, lambda subject: _attached_to(reader, cache, subject, wanted, tags), FETCHES_AT_ONCE
         )
-        fresh = [attachment for batch in batches for attachment in batch]
+        heard.update((subject, told) for subject, (told, _) in zip(subjects, batches, strict=True))
+        fresh = [attachment for _, batch in batches for attachment in batch]
         subjects = []
         for attachment in fresh:
             digest = attachment.graph.root.descriptor.digest
@@ -146,8 +151,11 @@ async def _attached_to(
     subject: Digest,
     wanted: Referrers,
     tags: Collection[Tag] | None,
-) -> list[Attachment]:
-    """Return what refers to ``subject``: by the referrers API or its fallback tag, and by cosign's tags."""
+) -> tuple[tuple[Descriptor, ...], list[Attachment]]:
+    """Return what refers to ``subject``: by the referrers API or its fallback tag, and by cosign's tags.
+
+    The first part is what the API told, before any of it was left out.
+    """
     found: list[Attachment] = []
     answer = await reader.referrers(subject, fallback=tags is None or fallback_tag(subject) in tags)
     for descriptor in answer.descriptors:
@@ -166,7 +174,7 @@ async def _attached_to(
         manifest = await cache.get(head.digest)
         if not wanted.types or artifact_type(manifest) in wanted.types:
             found.append(Attachment(graph=await cache.graph(manifest), tag=tag))
-    return found
+    return answer.descriptors, found
 
 
 def artifact_type(manifest: AnyManifest) -> str:
