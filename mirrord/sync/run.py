@@ -17,7 +17,7 @@ from mirrord.planning.plan import Decision, ImagePlan, TagPlan
 from mirrord.planning.planner import plan_image
 from mirrord.planning.report import Outcome, Problem, UnitResult
 from mirrord.planning.rule import Rule
-from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
+from mirrord.ports.events import GuardRefused, ImagesPlanned, RuleStarted, UnitFinished
 from mirrord.sync.ahead import Ahead, to_come, why_open
 from mirrord.sync.choose import choose_tags, find_sources
 from mirrord.sync.context import COPIES_AT_ONCE, LOOKS_AT_ONCE, Context
@@ -38,6 +38,9 @@ _SETTLED = {
     Decision.REFUSE: Outcome.BLOCKED,
     Decision.FAIL: Outcome.FAILED,
 }
+
+_GUARDS = {"TAG_IMMUTABLE": "immutable", "OVERWRITE_FORBIDDEN": "overwrite"}
+"""What kept a tag from moving, by the code of the problem."""
 
 
 class Run:
@@ -186,6 +189,9 @@ class Run:
         run.results.append(result)
         run.settled.update((result.source, result.target, pair) for pair in result.tags)
         self._context.events.emit(UnitFinished(result=result, carried_out=carried_out))
+        if result.outcome is Outcome.BLOCKED and result.problem and (reason := _GUARDS.get(result.problem.code)):
+            for _ in result.tags:
+                self._context.events.emit(GuardRefused(rule=result.rule, reason=reason))
 
     async def _copy(self, group: Sequence[Planned], executor: Executor) -> None:
         """Copy one image for all rules and targets that want it; never raises for what goes wrong with the image."""
