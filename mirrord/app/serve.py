@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Literal, TextIO
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -80,15 +80,23 @@ async def serve(serving: Serving) -> int:
     require_api_token(settings)
     clock = SystemClock()
     metrics = Metrics()
-    log = open_log(level=settings.log_level, format=settings.log_format, stream=serving.stream)
+    log = open_log(
+        settings.log_level, _log_format(settings, serving.stream), serving.stream, environment=serving.environment
+    )
     hub = Sinks(metrics, log)
     if serving.events is not None:
         hub.add(serving.events)
-    with log:
-        async with open_state(settings.state, clock=clock, events=hub) as state:
-            board = Board(clock, state.history)
-            hub.add(board)
-            return await _Process(serving, clock, hub, state, board, metrics).run()
+    async with open_state(settings.state, clock=clock, events=hub) as state:
+        board = Board(clock, state.history)
+        hub.add(board)
+        return await _Process(serving, clock, hub, state, board, metrics).run()
+
+
+def _log_format(settings: ProcessSettings, stream: TextIO) -> Literal["console", "json"]:
+    """Return what was set, else lines for people on a terminal and JSON for everything else."""
+    if settings.log_format is not None:
+        return settings.log_format.value
+    return "console" if stream.isatty() else "json"
 
 
 @dataclass(slots=True)
@@ -213,8 +221,11 @@ class _Process:
         file = watched(self._serving.config)
         if file is None:
             return
-        async for _ in watch_files(file, extra=reloader.files):
+
+        async def changed() -> None:
             await reloader.again()
+
+        await watch_files(file, changed, extra=reloader.files)
 
     async def _look_after_itself(self) -> None:
         """Measure the event loop, keep counts up to date, and write down what changed, each at its own interval."""

@@ -22,14 +22,14 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{12,}+"), rf"\1{PLACEHOLDER}"),
     (
         re.compile(
-            r"(?P<name>(?:pass(?:word|wd)?|secret|token|api[_-]?key|signature|authorization|credential)"
+            r"(?P<name>(?:pass(?:word|wd)?|secret|token|api[_-]?key|signature|\bsig|authorization|credential)"
             r"[\"']?\s{0,4}[=:]\s{0,4}[\"']?)(?!\s|bearer|basic)[^\s\"',;&<>)}\]]{3,}+",
             re.IGNORECASE,
         ),
         rf"\g<name>{PLACEHOLDER}",
     ),
 )
-_URL_IN_TEXT = re.compile(r"\bhttps?://[^\s\"'<>]{1,2048}+", re.IGNORECASE)
+_URL_IN_TEXT = re.compile(r"\b[a-z][a-z0-9+.-]{1,19}://[^\s\"'<>]++", re.IGNORECASE)
 
 
 def redact_url(url: str) -> str:

@@ -23,7 +23,7 @@ from mirrord.errors import (
     quote,
 )
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, RequestDone
+from mirrord.ports.events import BreakerChanged, EventSink, RegistryPaused, RequestDone
 from mirrord.registry.authorizing import RequestAuthorizer
 from mirrord.registry.breaker import Breaker
 from mirrord.registry.call import ERROR_BODY_CAP, About, Answer, Call, count_of, path_of
@@ -115,8 +115,7 @@ class Exchange:
         except (httpx2.TransportError, TimeoutError) as exc:
             error = unanswered(self.host, method, url, exc)
             if own:
-                self._breaker.failed()
-                self._last_failure = error.message
+                self._note_failure(error.message)
             raise error from exc
         except (httpx2.InvalidURL, ValueError) as exc:
             raise ProtocolViolationError(f"{redact_url(url)} is no URL that can be asked", host=self.host) from exc
@@ -124,11 +123,25 @@ class Exchange:
             seconds = self._clock.monotonic() - started
             self._events.emit(RequestDone(host=self.host, method=method, status=status, seconds=seconds))
         if own and status >= 500:  # noqa: PLR2004 - server errors
-            self._breaker.failed()
-            self._last_failure = f"status {status}"
+            self._note_failure(f"status {status}")
         elif own:
-            self._breaker.succeeded()
+            self._note_answer()
         return response
+
+    def _note_failure(self, what: str) -> None:
+        """Count a failure of the registry itself; too many of them open the breaker."""
+        was_open = self._breaker.is_open
+        self._breaker.failed()
+        self._last_failure = what
+        if self._breaker.is_open and not was_open:
+            self._events.emit(BreakerChanged(host=self.host, is_open=True))
+
+    def _note_answer(self) -> None:
+        """Count an answer of the registry itself, which closes the breaker."""
+        was_open = self._breaker.is_open
+        self._breaker.succeeded()
+        if was_open:
+            self._events.emit(BreakerChanged(host=self.host, is_open=False))
 
     async def read(self, call: Call, response: httpx2.Response) -> Answer:
         """Read a whole body under the call's cap; an encoded one was not asked for and is refused."""
@@ -192,7 +205,9 @@ class Exchange:
 
     def _note_pause(self, error: RateLimitedError) -> None:
         """Let the whole registry rest, and never for less than a moment: hints of microseconds are sent too."""
-        self._throttle.pause(min(max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_INLINE_WAIT_S))
+        wait_s = min(max(error.retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_INLINE_WAIT_S)
+        if (longer_s := self._throttle.pause(wait_s)) > 0:
+            self._events.emit(RegistryPaused(host=self.host, seconds=longer_s, reason="rate_limited"))
 
     async def judge(self, call: Call, target: str, door: Door) -> Ruling:
         """Return the ruling on a path of our own making or a URL that the registry named; a refused one is an error."""

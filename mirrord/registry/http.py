@@ -69,6 +69,7 @@ class RegistryHttp:
         self._exchange = exchange
         self._budget = budget
         self.clock = clock
+        self.events = events
         self._retries = Retries(host=host, budget=budget, clock=clock, events=events, jitter=jitter)
         self._is_expired = is_expired
         self._greeted = not greets

@@ -21,6 +21,7 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import MAX_MANIFEST_SIZE, AnyManifest, parse_manifest
 from mirrord.oci.mediatype import ACCEPT, essence
 from mirrord.oci.reference import Tag
+from mirrord.ports.events import IntegrityFailed
 from mirrord.registry import scopes
 from mirrord.registry.call import Answer, Call, count_of
 from mirrord.registry.http import RegistryHttp
@@ -109,6 +110,7 @@ async def _fetch_manifest(http: RegistryHttp, path: str, ref: Tag | Digest) -> A
     if actual != expected and _is_page(answer):
         raise _page_instead(name, answer)
     if actual != expected:
+        http.events.emit(IntegrityFailed(host=http.host, reason="digest"))
         raise ContentMismatchError(
             f"the manifest {name} should have the digest {expected}, but its bytes have {actual}",
             code=code,
@@ -157,6 +159,7 @@ async def put_manifest(http: RegistryHttp, path: str, manifest: AnyManifest, tag
         raise
     stored = _header_digest(answer)
     if stored is not None and stored.algorithm == digest.algorithm and stored != digest:
+        http.events.emit(IntegrityFailed(host=http.host, reason="digest"))
         raise ContentMismatchError(
             f"{name}: the registry took the manifest {digest}, but says that it stored {stored}",
             code="TARGET_DIGEST_CHANGED",

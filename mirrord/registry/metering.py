@@ -22,7 +22,7 @@ import anyio
 from mirrord.errors import QuotaExhaustedError, RegistryError
 from mirrord.planning.report import PullQuota, window_text
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, ManifestPulled, QuotaTold
+from mirrord.ports.events import EventSink, ManifestPulled, QuotaTold, RegistryPaused
 from mirrord.registry.pulled import PulledManifests
 from mirrord.registry.quota import Reading, read_quota
 
@@ -53,7 +53,7 @@ class _Account:
 
     ``remaining`` None: there is no limit, or nobody said yet (``known`` False). ``refill_at`` is a moment that the
     registry named. ``dry_since`` is when it came to light that nothing may be spent, ``waiting_since`` when somebody
-    began to wait for more.
+    began to wait for more, and ``resting_until`` up to when that was told.
     """
 
     known: bool = False
@@ -66,6 +66,7 @@ class _Account:
     in_flight: int = 0
     dry_since: float | None = None
     waiting_since: float | None = None
+    resting_until: float = 0.0
     spent: deque[float] = field(default_factory=lambda: deque(maxlen=_MOST_REMEMBERED))
     asking: anyio.Lock = field(default_factory=anyio.Lock)
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -273,6 +274,7 @@ class Metering:
                 every_s = min(ASK_EVERY_S, max(1.0, (account.window_s or math.inf) / 10))
                 wait_s = min(moment - now, every_s) if moment > now else account.told_at + every_s - now
                 if wait_s > 0:
+                    self._tell_rest(account, now, wait_s)
                     await self._clock.sleep(wait_s)
                 await self._ask(account, ask, known_tick)
                 return
@@ -283,6 +285,13 @@ class Metering:
         await self._ask(account, ask, known_tick)
         if account.told_at < now and account.is_dry(self._reserve):
             raise self._refusal(account, moment)
+
+    def _tell_rest(self, account: _Account, now: float, wait_s: float) -> None:
+        """Tell that pulls rest; several that wait for the same account are one rest."""
+        longer_s = now + wait_s - max(now, account.resting_until)
+        if longer_s > 0:
+            account.resting_until = now + wait_s
+            self._events.emit(RegistryPaused(host=self._host, seconds=longer_s, reason="quota"))
 
     async def _ask(self, account: _Account, ask: Callable[[], Awaitable[object]], known_tick: int) -> None:
         """Ask what is left, unless somebody was told meanwhile."""

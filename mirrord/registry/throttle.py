@@ -69,9 +69,15 @@ class Throttle:
         """Begin so many requests in a second from now on; None for no limit."""
         self._requests.change(requests_per_second)
 
-    def pause(self, seconds: float) -> None:
-        """Let no request start for ``seconds``: the registry asked for it, whichever request it told."""
-        self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+    def pause(self, seconds: float) -> float:
+        """Let no request start for ``seconds``: the registry asked for it, whichever request it told.
+
+        Return by how many seconds that is longer than it was to rest already.
+        """
+        now = self._clock.monotonic()
+        before = max(self._paused_until, now)
+        self._paused_until = max(before, now + seconds)
+        return self._paused_until - before
 
     async def resumed(self) -> None:
         """Wait for the end of a pause; called before a place is taken."""

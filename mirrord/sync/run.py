@@ -36,7 +36,6 @@ from mirrord.transfer.side import each
 from mirrord.transfer.unit import describe
 
 SOURCES_AT_ONCE = 8
-_GUARDS = {"TAG_IMMUTABLE": "immutable", "ROLLBACK_BLOCKED": "rollback"}
 _NO_HISTORY = (
     "on_rollback is block, and nothing is remembered from run to run: a tag that returns to an older digest is not "
     "noticed, and copied all the same"
@@ -47,6 +46,9 @@ _SETTLED = {
     Decision.REFUSE: Outcome.BLOCKED,
     Decision.FAIL: Outcome.FAILED,
 }
+
+_GUARDS = {"TAG_IMMUTABLE": "immutable", "OVERWRITE_FORBIDDEN": "overwrite", "ROLLBACK_BLOCKED": "rollback"}
+"""What kept a tag from moving, by the code of the problem."""
 
 
 class Run:

@@ -27,7 +27,7 @@ USUAL_METHODS: Final = METHODS[:5]
 CODE_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx", "none")
 SKIP_REASONS: Final = ("overlap", "missed", "draining")
 RETRY_REASONS: Final = ("unavailable", "rate_limited")
-GUARD_REASONS: Final = ("immutable", "overwrite", "rollback", "share", "count")
+GUARD_REASONS: Final = ("immutable", "overwrite", "rollback")
 INTEGRITY_REASONS: Final = ("digest", "size", "read_back")
 
 

@@ -71,6 +71,7 @@ class Metrics(EventSink):
         self._view: ServiceView | None = None
         self._reported: Callable[[], Standing] = Standing
         self._open: dict[str, bool] = {}
+        self._recalled: dict[str, float] = {}
 
     def _counter(self, spec: Spec) -> Counter:
         return Counter(spec.name, spec.help, spec.labels, registry=self._own)
@@ -110,6 +111,11 @@ class Metrics(EventSink):
                 RunResult.OK if code == EXIT_OK else RunResult.REFUSED if code == EXIT_REFUSED else RunResult.FAILED
             )
             self._run(done.rule, RunResult.INTERRUPTED if report.interrupted else result, seconds)
+
+    def recall_success(self, rule: str, moment: float) -> None:
+        """Know of a success of a rule before this process, in seconds since 1970, where no service remembers it."""
+        if rule in self._names.rules:
+            self._recalled[rule] = moment
 
     def expose(self, accept: str | None) -> tuple[bytes, str]:
         """Return all metrics as text in the format that an Accept header asks for, and its content type."""
@@ -245,6 +251,8 @@ class Metrics(EventSink):
         standing = self._reported()
         for host in self._names.hosts:
             standing.set(catalog.BREAKER_OPEN, self._open.get(host, False), host_label(host))
+        for rule, moment in self._recalled.items():
+            standing.set(catalog.LAST_SUCCESS, moment, rule)
         return standing
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 
 from mirrord.errors import MirrordError, quote
+from mirrord.telemetry.catalog import LAST_SUCCESS
 from mirrord.telemetry.metrics import Metrics
 
-_MODE = 0o644
+_MODE: Final = 0o644
+_LONGEST_READ: Final = 16 * 1024 * 1024
+_SUCCESS = re.compile(rf"^{LAST_SUCCESS.name}\{{.*$", re.MULTILINE)
 
 
 class TextfileError(MirrordError):
@@ -26,12 +32,14 @@ def write_textfile(path: str | Path, metrics: Metrics) -> None:
     """Write mirrord's metrics to ``path``, all at once: whoever reads it sees the old file or the new one.
 
     The process's own metrics are left out: node_exporter has metrics of these names itself, and the process is over.
+    The last success of a rule of which this run had none is taken over from the old file.
     The collector reads files whose name ends in ``.prom``, and as another user: so everybody may read this one.
 
     Raises:
         TextfileError: it cannot be written.
     """
     path = Path(path)
+    _recall(path, metrics)
     text = generate_latest(metrics.collector)
     temporary = ""
     try:
@@ -46,3 +54,13 @@ def write_textfile(path: str | Path, metrics: Metrics) -> None:
                 Path(temporary).unlink()
         why = exc.strerror or str(exc) if isinstance(exc, OSError) else str(exc)
         raise TextfileError(f"write the metrics to {quote(str(path))}: {quote(why)}") from exc
+
+
+def _recall(path: Path, metrics: Metrics) -> None:
+    """Let the metrics know of the last successes that an old file tells, as far as it can be read."""
+    with suppress(OSError, ValueError):
+        with path.open("rb") as file:
+            old = file.read(_LONGEST_READ).decode("utf-8")
+        for family in text_string_to_metric_families("\n".join(_SUCCESS.findall(old)) + "\n"):
+            for sample in family.samples:
+                metrics.recall_success(sample.labels.get("rule", ""), float(sample.value))

@@ -27,7 +27,7 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.reference import Location, Repository
 from mirrord.planning.report import BlobOutcome
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, EventSink
+from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, EventSink, IntegrityFailed
 from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import Places, RepositoryReader, RepositoryWriter, Slots
 from mirrord.transfer.once import KeyedOnce
@@ -125,6 +125,11 @@ class BlobMover:
     async def recall(self, targets: Iterable[Location], digests: Iterable[Digest]) -> None:
         """Learn which repositories of the targets' registries held blobs in earlier runs."""
         await self._run.origins.recall(targets, digests)
+
+    @property
+    def events(self) -> EventSink:
+        """Who listens to what happens to blobs, and to all else on the way of an image."""
+        return self._run.events
 
     async def prepare(self, target: RepositoryWriter) -> None:
         """Make the repository of a target where its registry wants that, once a run.
@@ -387,7 +392,7 @@ class _Delivery:
             return lambda body: target.put_blob(blob, body)
 
         try:
-            return await tee(
+            ends = await tee(
                 blob,
                 counted(),
                 [sink(target) for target in group],
@@ -397,6 +402,20 @@ class _Delivery:
             )
         finally:
             run.events.emit(BlobFinished(transfer=number))
+        self._tell_mismatches(locations, ends)
+        return ends
+
+    def _tell_mismatches(self, targets: Sequence[Location], ends: Sequence[Exception | None]) -> None:
+        """Tell which registries had other bytes than they should: the source once, however many targets it fed."""
+        found: dict[str, ContentMismatchError] = {}
+        for target, error in zip(targets, ends, strict=True):
+            if isinstance(error, ContentMismatchError):
+                found[target.host] = error
+            elif isinstance(error, SourceFailedError) and isinstance(error.__cause__, ContentMismatchError):
+                found[self._source.location.host] = error.__cause__
+        for host, mismatch in found.items():
+            reason = "size" if mismatch.code == "SIZE_MISMATCH" else "digest"
+            self._run.events.emit(IntegrityFailed(host=host, reason=reason))
 
     def _end(self, location: Location, outcome: BlobOutcome | Exception, *, shared: bool = False) -> None:
         """Settle one target: remember who holds the blob, free the claim, tell the image."""

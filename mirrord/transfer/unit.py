@@ -15,6 +15,7 @@ from mirrord.oci.reference import Tag
 from mirrord.planning.graph import ImageGraph
 from mirrord.planning.plan import TagPlan
 from mirrord.planning.report import BlobOutcome, BlobTally, Outcome, Problem, UnitResult
+from mirrord.ports.events import IntegrityFailed
 from mirrord.ports.registry import RepositoryReader, RepositoryWriter
 from mirrord.transfer.blob import BlobMover
 from mirrord.transfer.job import CopyJob, Order, movable
@@ -141,6 +142,7 @@ class Unit:
         await self._put_healing(self._job.graph, self._job.graph.root, tag.target_tag)
         served = await self.writer.head(tag.target_tag)
         if served is None or served.digest != digest:
+            self._tools.mover.events.emit(IntegrityFailed(host=self.writer.location.host, reason="read_back"))
             raise TransferError(
                 f"{name} was put as {digest}, but the target serves {served.digest if served else 'nothing'}",
                 code="TARGET_CHANGED_CONCURRENTLY",

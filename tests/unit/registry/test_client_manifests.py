@@ -25,8 +25,9 @@ from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import MAX_MANIFEST_SIZE
 from mirrord.oci.mediatype import ACCEPT, OCI_MANIFEST
 from mirrord.oci.reference import Tag
+from mirrord.ports.events import IntegrityFailed
 from tests.contract.images import build_image, build_index, write_blobs, write_image
-from tests.fakes.clients import open_client
+from tests.fakes.clients import Client, open_client
 from tests.fakes.faults import Change, Endless, Raw, Respond, corrupt
 from tests.fakes.profiles import Deletes, Manifests, Profile, Rate, Refusal
 from tests.fakes.registry import DISTRIBUTION_V2, DISTRIBUTION_V3, FakeRegistry
@@ -53,6 +54,10 @@ def fill(registry: FakeRegistry) -> None:
 
 
 # --- looking up
+
+
+def mismatches(client: Client) -> list[IntegrityFailed]:
+    return [event for event in client.events.events if isinstance(event, IntegrityFailed)]
 
 
 async def test_head_costs_one_request_and_names_every_type() -> None:
@@ -203,6 +208,8 @@ async def test_manifest_of_another_digest_is_never_returned() -> None:
         with pytest.raises(ContentMismatchError, match="DIGEST_MISMATCH"):
             await client.reader().manifest(IMAGE.digest)
 
+    assert mismatches(client) == [IntegrityFailed(host=client.host, reason="digest")]
+
 
 @pytest.mark.parametrize(
     "action",
@@ -346,6 +353,8 @@ async def test_registry_that_stores_another_digest_is_an_error(trap: str) -> Non
             await client.writer().put_manifest(IMAGE.manifest, TAG)
         with pytest.raises(ContentMismatchError, match="TARGET_DIGEST_CHANGED"):
             await client.writer().put_manifest(IMAGE.manifest)
+
+    assert mismatches(client) == [IntegrityFailed(host=client.host, reason="digest")] * 2
 
 
 async def test_digest_of_another_algorithm_in_the_answer_to_a_put_says_nothing() -> None:

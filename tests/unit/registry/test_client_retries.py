@@ -12,8 +12,9 @@ from trio.testing import MockClock
 
 from mirrord.errors import AddressRefusedError, DeniedError, RateLimitedError, RegistryError, UnavailableError
 from mirrord.oci.reference import Repository, Tag
-from mirrord.ports.events import RequestDone
+from mirrord.ports.events import BreakerChanged, RegistryPaused, RequestDone
 from mirrord.ports.settings import RegistrySettings
+from mirrord.registry.exchange import SHORTEST_PAUSE_S
 from mirrord.registry.http import UNREACHABLE_FOR_S
 from mirrord.registry.retry import LONGEST_HINT_S
 from mirrord.registry.retrying import RATE_LIMIT_TRIES, TRIES
@@ -243,6 +244,27 @@ async def test_429_pauses_the_whole_registry() -> None:
     assert len(answers.moments) == 2 + 21
 
 
+async def test_pause_that_many_requests_are_told_of_is_told_once() -> None:
+    """The seconds of all pauses are those for which the registry was left alone."""
+    clock = FakeClock(manual=True)
+    refused = iter([429] * 10)
+    answers = Answers(clock, lambda request: next(refused, 404) if "/team/" in request.url.path else 404)
+    async with (
+        open_client(HOST, transport=answers.everywhere, clock=clock) as client,
+        anyio.create_task_group() as group,
+    ):
+        await client.http.ping()
+        for number in range(10):
+            group.start_soon(client.reader(f"team/app{number}").head, Tag("1.0"))
+        await anyio.wait_all_tasks_blocked()
+        pauses = [event for event in client.events.events if isinstance(event, RegistryPaused)]
+        group.cancel_scope.cancel()
+
+    assert len(client.events.retries()) > 1
+    assert [(pause.host, pause.reason) for pause in pauses] == [(HOST, "rate_limited")]
+    assert pauses[0].seconds == SHORTEST_PAUSE_S
+
+
 # --- a dead registry
 
 
@@ -293,6 +315,9 @@ async def test_breaker_leaves_a_failing_registry_alone_and_probes_it() -> None:
         clock.advance(20)
         assert await client.reader().head(Tag("1.0")) is None
         assert await client.reader().head(Tag("1.0")) is None
+
+        changes = [event for event in client.events.events if isinstance(event, BreakerChanged)]
+        assert changes == [BreakerChanged(host=HOST, is_open=True), BreakerChanged(host=HOST, is_open=False)]
 
 
 @pytest.mark.covers("C41", "D25")

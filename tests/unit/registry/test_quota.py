@@ -12,7 +12,7 @@ from mirrord.errors import QuotaExhaustedError, UnavailableError
 from mirrord.oci.digest import Digest
 from mirrord.oci.manifest import AnyManifest
 from mirrord.planning.report import PullQuota, window_text
-from mirrord.ports.events import ManifestPulled, QuotaTold
+from mirrord.ports.events import ManifestPulled, QuotaTold, RegistryPaused
 from mirrord.registry.metering import LONGEST_WAIT_S, Metering
 from mirrord.registry.pulled import PulledManifests
 from mirrord.registry.quota import Reading, read_quota
@@ -201,8 +201,11 @@ class TestMetering:
                     hub.remaining = 20
                 hub.clock.advance(6)
 
+        pauses = [event for event in hub.events.events if isinstance(event, RegistryPaused)]
         assert hub.remaining == 0
         assert hub.looks == 10
+        assert {(pause.host, pause.reason) for pause in pauses} == {("docker.io", "quota")}
+        assert sum(pause.seconds for pause in pauses) == 54, "of one rest, however many wait for its end"
 
     async def test_each_credential_has_a_quota_of_its_own(self) -> None:
         hub = Registry(1)

@@ -10,7 +10,7 @@ from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.pattern import TagPattern
 from mirrord.planning.report import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, Outcome
 from mirrord.planning.rule import Policy, Referrers, Rule, TagSelector
-from mirrord.ports.events import ImagesPlanned, RuleStarted, UnitFinished
+from mirrord.ports.events import GuardRefused, ImagesPlanned, RuleStarted, UnitFinished
 from mirrord.sync.rulerun import RuleRun
 from mirrord.sync.run import Run, unwrap
 from tests.fakes.images import Content, make_artifact, make_image, make_index
@@ -128,6 +128,11 @@ async def test_run_blocks_a_tag_that_must_not_move_and_copies_the_others(
     assert scene.served(A) == {"1.0": old.digest, "2.0": new.digest}
     assert adds_up(run)
     assert exits(run) == EXIT_REFUSED
+    reason = {"OVERWRITE_FORBIDDEN": "overwrite", "TAG_IMMUTABLE": "immutable"}[code]
+    assert isinstance(scene.events, Recorder)
+    assert [event for event in scene.events.events if isinstance(event, GuardRefused)] == [
+        GuardRefused(rule=rule.name, reason=reason)
+    ]
 
 
 @pytest.mark.covers("C47")

@@ -14,7 +14,7 @@ from mirrord.errors import (
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import LayoutDirectory, Repository
 from mirrord.planning.report import BlobOutcome
-from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted
+from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, IntegrityFailed
 from mirrord.transfer.blob import TRIES
 from tests.fakes.images import Content, make_image
 from tests.fakes.memory import FreeSlots
@@ -40,6 +40,10 @@ def image(bench: Bench) -> Content:
 @pytest.fixture
 def layer(image: Content) -> Digest:
     return image.manifest.layers[0].digest
+
+
+def mismatches(bench: Bench) -> list[IntegrityFailed]:
+    return [event for event in bench.events.events if isinstance(event, IntegrityFailed)]
 
 
 async def test_blob_is_sent_to_all_targets_from_one_read(bench: Bench, image: Content, layer: Digest) -> None:
@@ -273,6 +277,14 @@ async def test_blob_that_came_wrong_is_read_once_more(bench: Bench, image: Conte
 
     assert await bench.deliver(image, layer, A, B) == {A: UPLOADED, B: UPLOADED}
     assert bench.memory.count("blob") == 2
+    assert mismatches(bench) == [IntegrityFailed(host=SOURCE.host, reason="digest")]
+
+
+async def test_blob_of_another_size_is_told_once_for_all_targets(bench: Bench, image: Content, layer: Digest) -> None:
+    bench.memory.spoil[layer] = [b"x" * 100]
+
+    assert await bench.deliver(image, layer, A, B) == {A: UPLOADED, B: UPLOADED}
+    assert mismatches(bench) == [IntegrityFailed(host=SOURCE.host, reason="size")]
 
 
 @pytest.mark.covers("D5", "D46")
@@ -295,6 +307,7 @@ async def test_blob_that_a_target_receives_wrong_is_given_up(bench: Bench, image
 
     assert ends == {A: UPLOADED, B: error}
     assert bench.memory.count("put_blob", at=B) <= TRIES
+    assert {(event.host, event.reason) for event in mismatches(bench)} == {(B.host, "digest")}
 
 
 @pytest.mark.covers("D37")
@@ -395,6 +408,27 @@ async def test_blob_tells_of_its_transfer(bench: Bench, image: Content, layer: D
         B: BlobOutcome.FAILED,
         C: EXISTED,
     }
+
+
+async def test_blob_tells_what_one_read_fed_more_than_once(bench: Bench, image: Content, layer: Digest) -> None:
+    bench.memory.add(C, image)
+
+    await bench.deliver(image, layer, *TARGETS)
+
+    settled = {event.target: event for event in bench.events.events if isinstance(event, BlobSettled)}
+    assert sorted((settled[A].shared, settled[B].shared)) == [False, True]
+    assert not settled[C].shared
+    assert {event.host for event in bench.events.events if isinstance(event, BlobProgress)} == {SOURCE.host}
+
+
+async def test_blob_that_is_read_for_each_target_alone_is_not_shared(
+    bench: Bench, image: Content, layer: Digest
+) -> None:
+    await bench.deliver(image, layer, A)
+    bench.fresh()
+    await bench.deliver(image, layer, B)
+
+    assert [event.shared for event in bench.events.events if isinstance(event, BlobSettled)] == [False, False]
 
 
 async def test_blob_for_no_targets_costs_nothing(bench: Bench, image: Content, layer: Digest) -> None:

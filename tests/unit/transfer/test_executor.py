@@ -14,6 +14,7 @@ from mirrord.planning.attachment import cosign_tags, fallback_tag
 from mirrord.planning.pattern import TagPattern
 from mirrord.planning.report import Outcome, UnitResult
 from mirrord.planning.rule import ForeignLayers, Policy
+from mirrord.ports.events import IntegrityFailed
 from mirrord.transfer.graph import Attachment
 from tests.fakes.images import (
     Content,
@@ -494,6 +495,9 @@ async def test_executor_tells_that_somebody_else_moved_the_tag(bench: Bench, ima
     assert codes(results) == {A: "TARGET_CHANGED_CONCURRENTLY"}
     assert str(other.digest) in results[0].reason
     assert bench.memory.count("put_manifest", at=A) == 1
+    assert [event for event in bench.events.events if isinstance(event, IntegrityFailed)] == [
+        IntegrityFailed(host=A.host, reason="read_back")
+    ]
 
 
 @pytest.mark.covers("C6")
