@@ -106,6 +106,21 @@ def seed(registry: DockerRegistry, scenario: Scenario) -> None:
             )
 
 
+def push_image(port: int, repository: str, tag: str, *, seed_text: str, layer_bytes: int) -> str:
+    """Push an image of one layer, which the seed alone decides, under a tag; return the digest of its manifest."""
+    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=TIMEOUT_S)) as connection:
+        pusher = _Pusher(connection, repository)
+        layer = _Layer(seed_text, layer_bytes)
+        descriptor = pusher.push_layer(layer)
+        config = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {"Labels": {"seed": seed_text}},
+            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
+        }
+        return pusher.push_manifest(tag, pusher.push_config(json.dumps(config).encode()), [descriptor])
+
+
 def faults(source: Path, target: Path, scenario: Scenario, prefix: str) -> list[str]:
     """Compare the storage directories of two registries; a run that left something out must not be counted.
 
@@ -137,6 +152,26 @@ def faults(source: Path, target: Path, scenario: Scenario, prefix: str) -> list[
     return found
 
 
+def tags_of(storage: Path, repository: str) -> dict[str, str]:
+    """Return the digests of a repository's tags as they stand in a registry's storage directory."""
+    links = (_repository(storage, repository) / "_manifests/tags").glob("*/current/link")
+    return {link.parent.parent.name: link.read_text() for link in links}
+
+
+def is_whole(storage: Path, repository: str, digest: str) -> bool:
+    """Say whether a registry stores an image of `push_image`: its manifest, and config and layer of their sizes."""
+    manifest = _blob_file(storage, digest)
+    if not manifest.exists():
+        return False
+    document = json.loads(manifest.read_bytes())
+    return all(
+        _blob_file(storage, blob["digest"]).exists()
+        and _blob_file(storage, blob["digest"]).stat().st_size == blob["size"]
+        and (_repository(storage, repository) / "_layers/sha256" / blob["digest"].removeprefix("sha256:")).exists()
+        for blob in [document["config"], *document["layers"]]
+    )
+
+
 def stored_bytes(storage: Path) -> int:
     """Return the size of all blobs and manifests that a registry stores."""
     return sum(_blobs(storage).values())
@@ -144,6 +179,11 @@ def stored_bytes(storage: Path) -> int:
 
 def _repository(storage: Path, name: str) -> Path:
     return storage / "docker/registry/v2/repositories" / name
+
+
+def _blob_file(storage: Path, digest: str) -> Path:
+    encoded = digest.removeprefix("sha256:")
+    return storage / "docker/registry/v2/blobs/sha256" / encoded[:2] / encoded / "data"
 
 
 def _blobs(storage: Path) -> dict[str, int]:
@@ -247,11 +287,12 @@ class _Pusher:
         self._send("PUT", f"{location}&digest={digest}", body=content, expect=201)
         return {"mediaType": CONFIG, "digest": digest, "size": len(content)}
 
-    def push_manifest(self, tag: str, config: Descriptor, layers: list[Descriptor]) -> None:
-        """Push the manifest that makes the image, under a tag."""
+    def push_manifest(self, tag: str, config: Descriptor, layers: list[Descriptor]) -> str:
+        """Push the manifest that makes the image, under a tag, and return its digest."""
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
         body = json.dumps(manifest).encode()
         self._send("PUT", f"{self._path}/manifests/{tag}", body=body, headers={"Content-Type": MANIFEST}, expect=201)
+        return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
     def _send(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mirrord.cli.failures import InterruptedRunError, as_error, complain, explain
+from mirrord.cli.failures import InterruptedRunError, as_error, complain, explain, unwrap
 from mirrord.cli.handover import NO_RULE, Handover
 from mirrord.cli.options import Colour, RunOutput
 from mirrord.cli.output import Output
@@ -99,8 +99,9 @@ def run_rules(
     except Exception as exc:
         if not execution.begun:
             raise
-        execution.broke(as_error(exc))
-        complain(explain(as_error(exc)))
+        error = as_error(unwrap(exc))
+        execution.broke(error)
+        complain(explain(error))
         forced = EXIT_FAILED
     report = execution.report(interrupted=forced is not None)
     return report, execution.exit_code() if forced is None else forced

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mirrord.cli.failures import as_error, as_json, complain, exit_code_of, explain
+from mirrord.cli.failures import as_error, as_json, complain, exit_code_of, explain, unwrap
 from mirrord.cli.reportfiles import ReportFile, ReportKind, check_writable, parse_reports, write_file
 from mirrord.errors import ConfigError, MirrordError
 
@@ -102,6 +102,7 @@ class Handover:
         """Write the files of a run that could not begin: one of an earlier run must not be taken for it."""
         if self._written:
             return
+        error = unwrap(error)
         shown, exit_code = as_error(error), exit_code_of(error)
         report = report_of_failure(shown, self._started)
         self._write(report, exit_code, shown)

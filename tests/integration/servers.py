@@ -208,6 +208,7 @@ class DockerRegistry(HTTPServer):
         read_only: Whether writes are refused, as in maintenance.
         descriptor_cache: Whether what is known of blobs is kept in memory, beyond the life of their files.
         relative_locations: Whether `Location` headers leave scheme and host out.
+        access_log: Whether requests are logged, as `requests()` needs them; a log grows as long as it runs.
         port: The port to listen on; None takes a free one.
     """
 
@@ -220,6 +221,7 @@ class DockerRegistry(HTTPServer):
         read_only: bool = False,
         descriptor_cache: bool = False,
         relative_locations: bool = False,
+        access_log: bool = True,
         port: int | None = None,
     ) -> None:
         super().__init__(port=port or free_port(), credentials=credentials, ca_file=None)
@@ -235,7 +237,7 @@ class DockerRegistry(HTTPServer):
             storage["cache"] = {"blobdescriptor": "inmemory"}
         config: dict[str, object] = {
             "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": False}},
+            "log": {"level": "warn", "accesslog": {"disabled": not access_log}},
             "storage": storage,
             "http": {
                 "addr": self.address,

@@ -21,7 +21,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.fakes.stores import put
 from tests.integration.command import COMMAND_S, Mirrord
 
-pytestmark = [pytest.mark.anyio, pytest.mark.integration]
+pytestmark = pytest.mark.anyio
 
 
 class Job(NamedTuple):

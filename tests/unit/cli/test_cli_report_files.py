@@ -142,7 +142,7 @@ def test_report_that_fails_at_the_end_leaves_another_exit_code_as_it_is(
 
 def test_run_that_could_not_begin_leaves_reports_that_say_so(bare: Path) -> None:
     """A report of an earlier run must not be taken for it."""
-    (bare / "c.yaml").write_text("version: 1\nrules:\n  - nmae: app\n")
+    (bare / "c.yaml").write_text("version: 1\nrules:\n  - label: app\n")
     (bare / "j.xml").write_text("<testsuites/>")
 
     done = sync("--report", "junit=j.xml", "--report", "markdown=m.md", "--report", "json=r.json")
