@@ -9,7 +9,6 @@ from mirrord.config.conflicts import find_conflicts
 from mirrord.config.finding import Finding
 from mirrord.config.flows import flows_of
 from mirrord.config.loops import find_loops
-from mirrord.config.pending import pending_of_rule
 from mirrord.config.rules import ReadRule
 
 MAX_RULES = 20_000
@@ -26,7 +25,6 @@ def check_rules(rules: Sequence[ReadRule]) -> Iterator[Finding]:
         yield from _check_contradictions(rule)
         yield from _check_effects(rule)
         yield from _check_prune(rule)
-        yield from pending_of_rule(("rules", rule.index), rule.options)
     flows, findings = flows_of(rules)
     yield from findings
     yield from find_loops(rules, flows)

@@ -97,6 +97,7 @@ class Exchange:
                 raise UnavailableError(
                     f"{self.host} keeps failing and is left alone for a moment; the last failure: {self._last_failure}",
                     host=self.host,
+                    code="BREAKER_OPEN",
                     remedy="check that the registry is up and reachable",
                     retryable=False,
                 )
