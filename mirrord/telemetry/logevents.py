@@ -29,8 +29,12 @@ from mirrord.ports.events import (
     RunBegan,
     RunEnded,
     ScheduleSkipped,
+    ServiceStarted,
+    ServiceStopped,
+    ServiceStopping,
     StateChanged,
     UnitFinished,
+    UnitStarted,
 )
 from mirrord.telemetry.loglimit import Kind
 
@@ -61,6 +65,10 @@ EVENTS: Final[Mapping[str, str]] = {
     "guard_refused": "debug, warning",
     "config_loaded": "info",
     "config_refused": "error",
+    "service_started": "info",
+    "service_stopping": "info",
+    "service_stopped": "info",
+    "image_began": "debug",
     "state_unusable": "error",
     "state_usable": "info",
     "repository_created": "info",
@@ -134,12 +142,29 @@ def line_of(event: Event) -> Line | None:  # noqa: C901, PLR0911, PLR0912 - one 
             return Line(level="info", event="state_usable")
         case StateChanged():
             return Line(level="error", event="state_unusable", fields={"error": event.error})
+        case ServiceStarted() | ServiceStopping() | ServiceStopped():
+            return _of_service(event)
+        case UnitStarted():
+            place = {"rule": event.rule, "source": str(event.source), "target": str(event.target)}
+            return Line(level="debug", event="image_began", fields={**place, "tags": len(event.tags)})
         case BlobStarted() | BlobSettled():
             return _blob(event)
         case BlobProgress() | BlobFinished():
             return None
         case _:
             return _of_registry(event)
+
+
+def _of_service(event: ServiceStarted | ServiceStopping | ServiceStopped) -> Line:
+    match event:
+        case ServiceStarted():
+            fields: dict[str, object] = {"url": event.url, "rules": event.rules, "version": event.version}
+            return Line(level="info", event="service_started", fields=fields)
+        case ServiceStopping():
+            fields = {"cause": event.cause, "running": event.running, "drain_seconds": event.drain_s}
+            return Line(level="info", event="service_stopping", fields=fields)
+        case ServiceStopped():
+            return Line(level="info", event="service_stopped", fields={"interrupted": event.interrupted})
 
 
 def _of_registry(
