@@ -19,6 +19,7 @@ from mirrord.planning.report import TrafficReport
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.events import EventSink
+from mirrord.ports.history import History
 from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.ports.settings import RegistrySettings, SecretReader
@@ -83,13 +84,17 @@ class Gateway(RegistryGateway):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """What commands work with. ``context`` is for one run; ``executor()`` makes the other half of a run."""
+    """What commands work with. ``context`` is for one run; ``executor()`` makes the other half of a run.
+
+    ``history`` is where runs are written down; None: nowhere.
+    """
 
     context: Context
     registries: HttpGateway
     traffic: Traffic
     slots: Slots
     credentials: CredentialProvider
+    history: History | None = None
     windows: Windows = field(default_factory=Windows)
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -141,6 +146,7 @@ async def open_app(
     events: EventSink,
     network: Network = Network(),
     memory: Memory | None = None,
+    history: History | None = None,
     numbers: Iterator[int] | None = None,
 ) -> AsyncIterator[App]:
     """Build the objects of a process, and close all connections at the end.
@@ -152,6 +158,7 @@ async def open_app(
         events: who listens.
         network: how registries are reached.
         memory: what runs remember; None: nothing, from one run to the next.
+        history: where runs are written down; None: nowhere.
         numbers: tell transfers apart; given where several applications follow each other in one process.
     """
     clock = SystemClock()
@@ -196,6 +203,7 @@ async def open_app(
             traffic=traffic,
             slots=slots,
             credentials=credentials,
+            history=history,
             numbers=numbers if numbers is not None else itertools.count(1),
         )
     finally:

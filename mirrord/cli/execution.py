@@ -93,7 +93,7 @@ def run_rules(
     forced: int | None = None
     try:
         with progress:
-            run_async(body, settings=settings, events=events)
+            run_async(body, settings=settings, events=events, state=state_url(os.environ))
     except InterruptedRunError as exc:
         forced = exc.exit_code
     except Exception as exc:
@@ -105,6 +105,19 @@ def run_rules(
         forced = EXIT_FAILED
     report = execution.report(interrupted=forced is not None)
     return report, execution.exit_code() if forced is None else forced
+
+
+def state_url(environment: Mapping[str, str]) -> str | None:
+    """Return the URL of the state store that a single run uses: only where one was named.
+
+    Raises:
+        ConfigError: it is no URL of one.
+    """
+    if not environment.get("MIRRORD_STATE"):
+        return None
+    from mirrord.config.process import load_process_settings
+
+    return load_process_settings(environment).state
 
 
 def _write(report: RunReport, code: int, output: RunOutput, out: Output) -> None:
@@ -136,12 +149,22 @@ class _Execution:
         return self._run is not None
 
     async def carry_out(self, app: App) -> None:
-        """Carry out the rules."""
+        """Carry out the rules, and write down what came of it where there is a history."""
+        from mirrord.cli.grouping import INTERRUPTED
         from mirrord.sync.run import Run
+        from mirrord.sync.written import write_down
 
         self._app = app
         self._run = Run(app.context, self._rules)
-        await self._run.carry_out(app.executor())
+        interrupted = True
+        try:
+            await self._run.carry_out(app.executor())
+            interrupted = False
+        finally:
+            if interrupted:
+                self._run.conclude(INTERRUPTED)
+            if app.history is not None:
+                await write_down(app.history, app.context, self._run, self._started, interrupted=interrupted)
 
     def broke(self, error: MirrordError) -> None:
         """Know what ended the run before its end."""

@@ -65,10 +65,12 @@ def run_async(
     config: Config | None = None,
     settings: Mapping[str, RegistrySettings] | None = None,
     events: EventSink | None = None,
+    state: str | None = None,
 ) -> T:
     """Run ``body`` with an application made for ``config``, and return what it returns.
 
-    ``settings`` of registries, by host, stand in for those of ``config``.
+    ``settings`` of registries, by host, stand in for those of ``config``. ``state`` is the URL of the state store; with
+    None nothing is remembered.
 
     SIGINT and SIGTERM cancel the body, whose clean-up cancels uploads; a second signal ends the process at once.
 
@@ -76,22 +78,35 @@ def run_async(
         InterruptedRunError: a signal came.
         Exception: what ``body`` raised.
     """
+    from contextlib import AsyncExitStack
+
     import anyio
 
-    from mirrord.app import open_app
+    from mirrord.app import SystemClock, open_app
     from mirrord.config.secrets import ConfiguredSecrets
     from mirrord.ports.events import NullSink
 
     if settings is None:
         settings = config.registries if config is not None else {}
+    sink = events if events is not None else NullSink()
 
     async def work() -> T:
-        async with open_app(
-            settings=settings,
-            read_secret=ConfiguredSecrets(os.environ),
-            environment=os.environ,
-            events=events if events is not None else NullSink(),
-        ) as app:
+        async with AsyncExitStack() as open_things:
+            store = None
+            if state is not None:
+                from mirrord.state import open_state
+
+                store = await open_things.enter_async_context(open_state(state, clock=SystemClock(), events=sink))
+            app = await open_things.enter_async_context(
+                open_app(
+                    settings=settings,
+                    read_secret=ConfiguredSecrets(os.environ),
+                    environment=os.environ,
+                    events=sink,
+                    memory=store.memory if store is not None else None,
+                    history=store.history if store is not None else None,
+                )
+            )
             return await body(app)
 
     collect_garbage_from_here()
@@ -138,10 +153,16 @@ async def _supervise(work: Callable[[], Awaitable[T]]) -> T:
             try:
                 results.append(await work())
             except Exception as exc:  # noqa: BLE001 - raised below, alone and not in a group
-                errors.append(exc)
+                errors.append(exc if not isinstance(exc, ExceptionGroup) else _alone(exc))
         group.cancel_scope.cancel()
     if received:
         raise InterruptedRunError(received[0])
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _alone(group: ExceptionGroup) -> Exception:
+    """Return the first error of a group: the state store's task group wraps what the body raised."""
+    first = group.exceptions[0]
+    return _alone(first) if isinstance(first, ExceptionGroup) else first

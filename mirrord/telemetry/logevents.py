@@ -47,9 +47,6 @@ LONG_PAUSE_S: Final = 1.0
 """A pause that becomes longer by less is no news."""
 
 EVENTS: Final[Mapping[str, str]] = {
-    "service_started": "info",
-    "service_draining": "info",
-    "service_stopped": "info",
     "fault": "error",
     "run_began": "info",
     "run_ended": "info, warning, error",
@@ -66,7 +63,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "config_loaded": "info",
     "config_refused": "error",
     "service_started": "info",
-    "service_stopping": "info",
+    "service_draining": "info",
     "service_stopped": "info",
     "image_began": "debug",
     "state_unusable": "error",
@@ -162,7 +159,7 @@ def _of_service(event: ServiceStarted | ServiceStopping | ServiceStopped) -> Lin
             return Line(level="info", event="service_started", fields=fields)
         case ServiceStopping():
             fields = {"cause": event.cause, "running": event.running, "drain_seconds": event.drain_s}
-            return Line(level="info", event="service_stopping", fields=fields)
+            return Line(level="info", event="service_draining", fields=fields)
         case ServiceStopped():
             return Line(level="info", event="service_stopped", fields={"interrupted": event.interrupted})
 

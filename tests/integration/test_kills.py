@@ -1,4 +1,4 @@
-"""SIGKILL at random instants of a sync: afterwards one pass makes everything right, and sends no finished blob again."""
+"""SIGKILL at random instants of a sync: one more pass makes everything right, and sends no finished blob again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from tests.integration import scenes
 from tests.integration.command import Mirrord
+from tests.integration.processes import Process
 from tests.integration.scenes import noise
 from tests.integration.servers import DockerRegistry
 
@@ -44,9 +45,7 @@ def test_killed_fifty_times_it_loses_nothing_and_sends_nothing_twice(
     in_the_middle = 0
 
     for _ in range(KILLS):
-        before = len(target.requests())
-        process = mirrord.start("sync", "--once", "-c", str(config), env=state)
-        process.wait_until(lambda n=before: len(target.requests()) > n or not process.alive, what="working")  # type: ignore[misc] # a default binds it
+        process = _begin(mirrord, config, state, target)
         time.sleep(instants.uniform(0, LONGEST_S))
         in_the_middle += process.alive
         process.kill()
@@ -63,6 +62,14 @@ def test_killed_fifty_times_it_loses_nothing_and_sends_nothing_twice(
     assert totals["copied"] + totals["in_sync"] == IMAGES
     assert _finished_twice(target) == {}
     assert _is_whole(tmp_path / "state.db")
+
+
+def _begin(mirrord: Mirrord, config: Path, state: dict[str, str], target: DockerRegistry) -> Process:
+    """Start a sync, and return when it asks the target."""
+    before = len(target.requests())
+    process = mirrord.start("sync", "--once", "-c", str(config), env=state)
+    process.wait_until(lambda: len(target.requests()) > before, what="working")
+    return process
 
 
 def _seed(source: DockerRegistry) -> dict[tuple[str, str], str]:
