@@ -98,6 +98,17 @@ def unit(outcome: Outcome, *tags: str, target: Location = A, name: str = "app", 
     )
 
 
+def ended_run() -> RunStatus:
+    return RunStatus(
+        id="1",
+        rule="app",
+        cause=Cause.SCHEDULE,
+        started=MOMENT,
+        finished=MOMENT + timedelta(seconds=90),
+        result=RunResult.REFUSED,
+    )
+
+
 def settled(outcome: BlobOutcome, size: int = 100, *, shared: bool = False, target: Location = A) -> BlobSettled:
     return BlobSettled(target=target, digest=DIGEST, size=size, outcome=outcome, shared=shared)
 
@@ -132,6 +143,8 @@ def test_exposed_metrics_are_those_of_the_list() -> None:
     metrics = known()
     metrics.watch(some_view())
     metrics.emit(RequestDone(host="docker.io", method="GET", status=200, seconds=0.1))
+    metrics.emit(UnitFinished(result=unit(Outcome.COPIED)))
+    metrics.emit(RunEnded(run=ended_run(), looked=True))
     found = {name: facts for name, facts in exposed(metrics).items() if name.startswith("mirrord_")}
 
     assert found == {spec.name: (str(spec.kind), tuple(sorted(spec.labels))) for spec in METRICS}
@@ -249,15 +262,7 @@ def test_images_are_counted_by_tags_and_their_time_by_copies() -> None:
 
 def test_runs_are_counted_with_their_time() -> None:
     metrics = known()
-    run = RunStatus(
-        id="1",
-        rule="app",
-        cause=Cause.SCHEDULE,
-        started=MOMENT,
-        finished=MOMENT + timedelta(seconds=90),
-        result=RunResult.REFUSED,
-    )
-    metrics.emit(RunEnded(run=run, looked=True))
+    metrics.emit(RunEnded(run=ended_run(), looked=True))
     samples = read(metrics)
 
     assert {k: v for k, v in samples["mirrord_runs_total"].items() if v} == {("refused", "app"): 1}
