@@ -208,9 +208,9 @@ class Metrics(EventSink):
         self._histograms[spec].labels(*labels).observe(seconds)
 
     def _begin_rule(self, rule: Rule) -> None:
+        """Begin the counters; a histogram has a dozen series for each, which come with what is observed first."""
         for result in catalog.RUN_RESULTS:
             self._add(catalog.RUNS, 0, rule.name, result)
-            self._histograms[catalog.RUN_DURATION].labels(rule.name, result)
         for spec, reasons in (
             (catalog.SCHEDULE_SKIPPED, catalog.SKIP_REASONS),
             (catalog.GUARD_REFUSALS, catalog.GUARD_REASONS),
@@ -220,7 +220,6 @@ class Metrics(EventSink):
         for target in targets_of(rule):
             for outcome in catalog.IMAGE_RESULTS:
                 self._add(catalog.IMAGES_COPIED, 0, rule.name, target, outcome)
-                self._histograms[catalog.IMAGE_DURATION].labels(rule.name, target, outcome)
             for blob in catalog.BLOB_OUTCOMES:
                 self._add(catalog.BLOBS, 0, target, blob)
             for reason in catalog.SAVED_REASONS:

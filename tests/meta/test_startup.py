@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +14,13 @@ HEAVY = (
     "anyio",
     "asyncio",
     "httpx2",
+    "prometheus_client",
     "pydantic",
     "pydantic_settings",
     "re2",
     "rich",
     "ssl",
+    "structlog",
     "uvicorn",
     "yaml",
     "yarl",
@@ -24,7 +28,9 @@ HEAVY = (
     "mirrord.config.loader",
     "mirrord.registry.http",
     "mirrord.sync.run",
+    "mirrord.telemetry",
 )
+OF_THE_SERVICE = ("prometheus_client", "structlog", "mirrord.telemetry")
 PROBE = """
 import sys
 from mirrord.cli.main import run
@@ -57,6 +63,22 @@ def test_a_wrong_command_is_refused_without_loading_anything_heavy() -> None:
     )
 
     assert done.stderr.splitlines()[-1].split() == ["2"]
+
+
+def test_single_run_loads_nothing_that_only_the_service_needs(tmp_path: Path) -> None:
+    """Metrics and logs cost nothing where nobody asked for them."""
+    rule = {"name": "app", "source": f"oci:{tmp_path}/source", "targets": [f"oci:{tmp_path}/target"]}
+    file = tmp_path / "mirrord.json"
+    file.write_text(json.dumps({"version": 1, "rules": [rule]}), "utf-8")
+    arguments = ["sync", "--once", "-c", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, ",".join((*OF_THE_SERVICE, "mirrord.sync.run")), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stderr.splitlines()[-1].split() == ["1", "mirrord.sync.run"], "the source is not there"
 
 
 GARBAGE_PROBE = """

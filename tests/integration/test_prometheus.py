@@ -1,0 +1,169 @@
+"""Debian's Prometheus and its promtool read what mirrord exposes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirrord.ports.events import RequestDone, RunEnded
+from mirrord.telemetry.metrics import Metrics
+from tests.fakes.runs import rule
+from tests.integration.processes import Process, free_port
+from tests.integration.servers import tool
+from tests.unit.telemetry.samples import read
+from tests.unit.telemetry.told import MOMENT
+from tests.unit.telemetry.view import some_view
+
+pytestmark = pytest.mark.integration
+
+ROOT = Path(__file__).parents[2]
+APP = rule("docker.io/library/app", "a.example/mirror/app", name="app")
+READY_S = 30.0
+OF_PROMETHEUS = {"__name__", "instance", "job"}
+
+
+def running() -> Metrics:
+    """Return the metrics of a service that did something."""
+    metrics = Metrics()
+    metrics.know([APP])
+    metrics.watch(view := some_view())
+    run = view.stands.rules[0].last_run
+    assert run is not None
+    metrics.emit(RunEnded(run=run, looked=True))
+    metrics.emit(RequestDone(host="docker.io", method="GET", status=200, seconds=0.3))
+    return metrics
+
+
+def promtool(*arguments: str, text: str = "") -> str:
+    """Run promtool; return all that it had to say."""
+    done = subprocess.run(
+        [tool("promtool"), *arguments], input=text, capture_output=True, text=True, check=False, timeout=30
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    return said
+
+
+@pytest.mark.parametrize("metrics", [running(), Metrics()], ids=["running", "empty"])
+def test_promtool_finds_no_fault_in_the_metrics(metrics: Metrics) -> None:
+    assert promtool("check", "metrics", text=metrics.expose(None)[0].decode()) == ""
+
+
+def test_queries_of_the_page_are_queries_of_prometheus(tmp_path: Path) -> None:
+    text = (ROOT / "docs/reference/metrics.md").read_text("utf-8")
+    queries = [found.replace(r"\|", "|") for found in re.findall(r"^\| `mirrord_.*\| `(.+)` \|$", text, re.MULTILINE)]
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(json.dumps({"groups": [{"name": "page", "rules": rules}]}), "utf-8")
+
+    assert f"{len(queries)} rules found" in promtool("check", "rules", str(file))
+
+
+@contextmanager
+def served(metrics: Metrics) -> Iterator[tuple[int, list[str]]]:
+    """Serve metrics on a loopback port; yield it, and the formats that were asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            text, content_type = metrics.expose(self.headers["Accept"])
+            asked.append(content_type)
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class has it
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port, asked
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def prometheus(work_dir: Path, target_port: int) -> Iterator[Prometheus]:
+    """Start Prometheus, which asks a port of ours every second."""
+    scrape = {"job_name": "mirrord", "static_configs": [{"targets": [f"127.0.0.1:{target_port}"]}]}
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+    (work_dir / "prometheus.yaml").write_text(json.dumps(config), "utf-8")
+    port = free_port()
+    command = [
+        tool("prometheus"),
+        f"--config.file={work_dir / 'prometheus.yaml'}",
+        f"--storage.tsdb.path={work_dir / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    process = Process(command, log_dir=work_dir, name="prometheus", env={"HOME": str(work_dir)})
+    with process:
+        yield Prometheus(process, port)
+
+
+class Prometheus:
+    """A Prometheus that runs."""
+
+    def __init__(self, process: Process, port: int) -> None:
+        self._process = process
+        self._port = port
+
+    def query(self, expression: str) -> dict[tuple[str, ...], float]:
+        """Return what an expression comes to: by the values of its labels, in the order of their names."""
+        query = urllib.parse.urlencode({"query": expression})
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/query?{query}", timeout=5) as answer:
+            result = json.load(answer)["data"]["result"]
+        found = {}
+        for one in result:
+            labels = {
+                name: value for name, value in one["metric"].items() if name not in {"__name__", "instance", "job"}
+            }
+            found[tuple(labels[name] for name in sorted(labels))] = float(one["value"][1])
+        return found
+
+    def wait_for(self, expression: str) -> None:
+        """Wait until an expression comes to anything."""
+
+        def is_there() -> bool:
+            try:
+                return bool(self.query(expression))
+            except OSError:
+                return False
+
+        self._process.wait_until(is_there, what=f"having {expression}", timeout_s=READY_S)
+
+
+def test_prometheus_reads_the_values_that_the_service_says(tmp_path: Path) -> None:
+    """Each metric of mirrord comes out of Prometheus with the values and labels with which it went in."""
+    metrics = running()
+    expected = {name: found for name, found in read(metrics).items() if name.startswith("mirrord_")}
+    with served(metrics) as (port, asked), prometheus(tmp_path, port) as there:
+        there.wait_for('up{job="mirrord"} == 1')
+        there.wait_for("mirrord_build_info")
+        found = {name: there.query(name) for name in expected}
+        behind = there.query("max by (rule) (mirrord_freshness_seconds)")
+        late = there.query("max by (rule) (mirrord_freshness_seconds) > on (rule) mirrord_freshness_objective_seconds")
+        exported = there.query('{__name__=~".+", exported_job=~".+"} or {__name__=~".+", exported_instance=~".+"}')
+
+    assert {content_type.partition(";")[0] for content_type in asked} == {"application/openmetrics-text"}
+    assert found == expected
+    assert found["mirrord_images"][("app", "in_sync", "a.example")] == 5
+    assert found["mirrord_last_success_timestamp_seconds"] == {("app",): MOMENT.timestamp() - 3600}
+    assert (behind, late) == ({("app",): 90}, {})
+    assert exported == {}, "labels that collide with Prometheus' own"
