@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 
@@ -146,13 +147,12 @@ class Broadcaster:
             while True:
                 await self._clock.sleep(EVERY_S)
                 self.tick()
-        finally:
-            # If this ever fails, pages reconnect instead of looking at what stands still.
+        except Exception:
+            logging.getLogger(__name__).exception("events can be told no more")
+            # Pages connect again instead of looking at what stands still.
+            self._task = None
             for client in self._clients:
                 client.end()
-            if self._task is asyncio.current_task():
-                self._task = None
-                self._snapshot = None
 
     def tick(self) -> None:
         """Tell what changed since the last time. Costs next to nothing where nothing did."""
