@@ -1,26 +1,32 @@
-"""Take pictures of the status page in every scene of `tests/fakes/pagedata.py`, with the chromium of the system.
+"""Take pictures of the status page in the scenes of `tests/fakes/pagedata.py`, with the chromium of the system.
 
     .venv/bin/python scripts/page_screenshots.py DIRECTORY [SCENE ...]
 
-Writes SCENE-SCHEME-WIDTH.png, with the first rule opened where that tells more.
+Writes SCENE-SCHEME-WIDTH.png of the whole page, and of the two scenes for the README the top of the page alone.
 """
+
+# ruff: noqa: INP001 - a script, part of no package
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.fakes.pagedata import SCENES  # noqa: E402
-from tests.integration.pageserver import serve_page  # noqa: E402
+from tests.fakes.pagedata import SCENES  # noqa: E402 - found by the path above
+from tests.integration.page.server import serve_page  # noqa: E402 - the same
 
 CHROMIUM = "/usr/bin/chromium"
-SIZES = ((360, 780), (1280, 900), (2560, 1300))
-OPENED = {"behind": ("python", "team-images"), "failed": ("base-images",), "hostile": ("evil\u202egnp.exe",)}
+WIDTHS = (360, 768, 1280, 2560)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+OPENED = {"behind": ("python", "team-images"), "failed": ("base-images",), "hostile": ("evil",)}
+TALLEST = 6000
+FIRST_HEIGHT = 900
 
 
 def main(directory: Path, scenes: list[str]) -> None:
@@ -30,27 +36,48 @@ def main(directory: Path, scenes: list[str]) -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         for name in scenes or SCENES:
             with serve_page(SCENES[name]()) as server:
-                for scheme in ("light", "dark"):
-                    for width, height in SIZES:
-                        context = browser.new_context(
-                            viewport={"width": width, "height": height},
-                            color_scheme=scheme,  # type: ignore[arg-type] # one of two words
-                            timezone_id="Europe/Berlin",
-                            reduced_motion="reduce",
-                        )
-                        page = context.new_page()
-                        page.goto(server.address)
-                        settle(page, OPENED.get(name, ()))
-                        page.screenshot(path=directory / f"{name}-{scheme}-{width}.png", full_page=name != "many")
-                        context.close()
+                server.reads_need_token = name == "locked"
+                for scheme in SCHEMES:
+                    for width in WIDTHS:
+                        file = directory / f"{name}-{scheme}-{width}.png"
+                        take(browser, server.address, file, width=width, scheme=scheme, opened=OPENED.get(name, ()))
         browser.close()
 
 
-def settle(page: Page, opened: tuple[str, ...]) -> None:
-    """Wait until the page is live, open rules, and wait for what they show."""
-    page.locator("#link[data-link=live]").wait_for()
+def take(
+    browser: Browser,
+    address: str,
+    file: Path,
+    *,
+    width: int,
+    scheme: Literal["light", "dark"],
+    opened: tuple[str, ...] = (),
+) -> None:
+    """Write one picture: the page at a width, with rules opened."""
+    context = browser.new_context(
+        viewport={"width": width, "height": FIRST_HEIGHT},
+        color_scheme=scheme,
+        timezone_id="Europe/Berlin",
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    page.goto(address)
+    page.locator("#link:is([data-link=live], [data-link=locked])").wait_for()
     for name in opened:
-        page.locator("article", has_text=name.split("\u202e")[0]).locator("h3 button").first.click()
+        page.locator("article h3 button", has_text=name).first.click()
+    settle(page)
+    # A window as tall as the page: beyond its edge cards are not drawn.
+    tall = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
+    page.set_viewport_size({"width": width, "height": tall})
+    page.mouse.move(0, 0)
+    settle(page)
+    page.screenshot(path=file)
+    context.close()
+
+
+def settle(page: Page) -> None:
+    """Wait until the page has what it asked for, and has drawn it."""
+    page.evaluate("document.activeElement.matches('input') || document.activeElement.blur(); scrollTo(0, 0)")
     page.wait_for_load_state("load")
     page.wait_for_timeout(400)
 

@@ -17,6 +17,7 @@ command -v skopeo >/dev/null || missing+=(skopeo)
 command -v buildah >/dev/null || missing+=(buildah)
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v htpasswd >/dev/null || missing+=(apache2-utils)
+command -v chromium >/dev/null || missing+=(chromium)
 has_static_busybox || missing+=(busybox-static)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -173,7 +173,9 @@ def _lag(rule: RuleStatus) -> str:
         return f"is {span_text(rule.freshness_seconds)} behind, within its promise of {span_text(promise)}"
     if promise is not None:
         return "keeps its promise, but needs a look"
-    return f"is {span_text(rule.freshness_seconds)} behind" if rule.freshness_seconds > 0 else "is not all in sync"
+    if rule.freshness_seconds > 0:
+        return f"is {span_text(rule.freshness_seconds)} behind"
+    return "has failed" if rule.state is RuleState.FAILED else "is not all in sync"
 
 
 def _cause(rule: RuleStatus, now: datetime) -> str:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from starlette.requests import Request
@@ -67,24 +68,18 @@ class PageFile:
 
 
 def load_page_files() -> Mapping[str, PageFile]:
-    """Return the files of the page by name; nothing else is ever served.
+    """Return the files of the page by name; nothing else is ever served."""
+    entries = [entry for entry in files("mirrord.web").joinpath("page").iterdir() if _ending(entry.name) in _TYPES]
+    return MappingProxyType({entry.name: _page_file(entry.name, entry.read_bytes()) for entry in entries})
 
-    Raises:
-        KeyError: a file of the package is of a kind that has no content type here.
-    """
-    found = {}
-    for entry in files("mirrord.web").joinpath("page").iterdir():
-        if not entry.is_file() or entry.name.startswith((".", "_")):
-            continue
-        content = entry.read_bytes()
-        ending = entry.name[entry.name.rindex(".") :]
-        found[entry.name] = PageFile(
-            name=entry.name,
-            content=content,
-            content_type=_TYPES[ending],
-            etag=f'"{hashlib.sha256(content).hexdigest()[:32]}"',
-        )
-    return MappingProxyType(found)
+
+def _page_file(name: str, content: bytes) -> PageFile:
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return PageFile(name=name, content=content, content_type=_TYPES[_ending(name)], etag=etag)
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix
 
 
 def page_routes(page: Mapping[str, PageFile] | None = None) -> Sequence[Route]:

@@ -1,4 +1,4 @@
-"""Services as the status page shows them: scenes built from the values of `mirrord.planning.status`, at one fixed moment.
+"""Services as the status page shows them: scenes of values of `mirrord.planning.status`, at one fixed moment.
 
 The page counts ages by the service's clock, so a scene looks the same on every day.
 """
@@ -102,20 +102,20 @@ def make_rule(
         for state, count in counts.items():
             summed[state] = summed.get(state, 0) + count
     last_looked = looked or ago(minutes=12)
-    state = rule_state(summed, has_looked=True, is_blind=is_blind)
+    found = rule_state(summed, has_looked=True, is_blind=is_blind)
     base = RuleStatus(
         name=name,
         source=source,
         source_host=source.split("/", maxsplit=1)[0],
         targets=targets,
-        state=state,
+        state=found,
         schedule="every 15m",
         images=summed,
         behind_since=behind_since,
         freshness_seconds=freshness_seconds(behind_since, NOW),
         objective_seconds=objective,
         is_fresh=is_fresh(
-            state,
+            found,
             behind_since=behind_since,
             objective_seconds=objective,
             last_looked=last_looked,
@@ -124,7 +124,7 @@ def make_rule(
         ),
         last_run=make_run(name, 0),
         last_looked=last_looked,
-        last_success=last_looked if state is RuleState.IN_SYNC else ago(hours=3, minutes=20),
+        last_success=last_looked if found is RuleState.IN_SYNC else ago(hours=3, minutes=20),
         next_run=ahead(minutes=16),
     )
     return replace(base, **values)  # type: ignore[arg-type] # a builder names the fields it sets
@@ -313,7 +313,7 @@ def failed() -> RuleStatus:
         looked=ago(days=2, hours=3),
         problem=ProblemStatus(
             code="AUTH_REJECTED",
-            message="registry.partner.example: the token service did not accept the credential of user mirror-bot (401)",
+            message="registry.partner.example: the token service did not accept the credential of mirror-bot (401)",
             remedy="check the registry's credential with `mirrord auth check`",
             at=ago(minutes=12),
         ),

@@ -1,7 +1,7 @@
 // One rule: a row that tells how it stands, and a button that opens its details.
 
 import { Detail } from "./detail.js";
-import { fill, h, icon, now, setAttribute, setShare, setText, show, time } from "./dom.js";
+import { fill, h, icon, now, sentence, setAttribute, setShare, setText, show, time } from "./dom.js";
 import { isBroken, total } from "./model.js";
 import { drawParts } from "./parts.js";
 import { RESULTS, STATES, about, clean, count, duration, number, percent, rate, registryName, span } from "./words.js";
@@ -71,7 +71,7 @@ export class RuleCard {
     this.rule = rule;
     setText(this.source, rule.source);
     const images = total(rule.images);
-    setText(this.amount, images ? ` · ${count(images, "image")}` : "");
+    setText(this.amount, images ? `· ${count(images, "image")}` : "");
     this.drawPill(rule);
     this.drawChips(rule);
     this.drawWhen(rule);
@@ -167,7 +167,9 @@ export class RuleCard {
   drawWhy(rule) {
     const text = rule.problem ? rule.problem.message : rule.warnings.length ? `${count(rule.warnings.length, "warning")}: ${rule.warnings[0]}` : "";
     show(this.cause, text !== "");
-    setText(this.cause, text);
+    if (this.cause.dataset.of === text) return;
+    this.cause.dataset.of = text;
+    fill(this.cause, ...sentence(text));
   }
 
   drawSync(rule) {

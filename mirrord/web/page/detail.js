@@ -1,6 +1,6 @@
 // What opens below a rule: why it stands so, what moves, its images, targets and runs.
 
-import { fill, h, now, show, time } from "./dom.js";
+import { fill, h, now, sentence, show, time } from "./dom.js";
 import { ImageTable } from "./images.js";
 import { blobRows, drawParts, quotaTone, stateParts } from "./parts.js";
 import { Runs } from "./runs.js";
@@ -23,8 +23,8 @@ export class Detail {
     };
     model.runListeners.add(this.onRun);
     parent.append(
-      h("div.left", {}, this.parts.problem, this.parts.transfers, this.images.element),
-      h("div.right", {}, this.parts.run, this.runs.element, this.parts.targets, this.parts.facts),
+      h("div.left", {}, this.parts.problem, this.parts.transfers, this.parts.targets, this.images.element),
+      h("div.right", {}, this.parts.run, this.runs.element, this.parts.facts),
     );
     this.update(rule);
   }
@@ -67,8 +67,8 @@ function problem(rule) {
         "div.msg",
         { "data-tone": rule.state === "failed" || rule.state === "stalled" ? "bad" : "warn" },
         h("p", {}, h("b", {}, h("code", {}, code)), at ? [" at ", time(at, "")] : null),
-        h("p", {}, message),
-        remedy && h("p.remedy", {}, h("b", {}, "What helps: "), `${remedy}.`.replace(/\.\.$/, ".")),
+        h("p", {}, sentence(message)),
+        remedy && h("p.remedy", {}, h("b", {}, "What helps: "), sentence(`${remedy}.`.replace(/\.\.$/, "."))),
         waits && h("p.remedy", {}, h("b", {}, "Goes on by itself: "), time(rule.waiting_until, "due")),
       ),
     );

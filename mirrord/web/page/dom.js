@@ -120,6 +120,28 @@ export function setTime(element, iso, form) {
   setText(element, moment(iso, form, now()));
 }
 
+const UTC_TIMES = /(?:(\d{4}-\d\d-\d\d) |(\d{1,2} [A-Z][a-z]{2}) )?(\d\d:\d\d) UTC/g;
+
+// A sentence of the service: what stands in backticks is code, and moments, which are in UTC there, become those of
+// the browser's zone, like all others.
+export function sentence(text) {
+  return text.split("`").flatMap((piece, index, all) => (index % 2 && index < all.length - 1 ? [h("code", {}, piece)] : withTimes(piece)));
+}
+
+function withTimes(text) {
+  const pieces = [];
+  const today = now().toISOString().slice(0, 10);
+  let from = 0;
+  for (const match of text.matchAll(UTC_TIMES)) {
+    const [whole, date, day, hour] = match;
+    const at = new Date(day ? `${day} ${today.slice(0, 4)} ${hour} UTC` : `${date ?? today}T${hour}:00Z`);
+    if (Number.isNaN(at.getTime())) continue;
+    pieces.push(text.slice(from, match.index), time(at.toISOString(), "clock"));
+    from = match.index + whole.length;
+  }
+  return [...pieces, text.slice(from)];
+}
+
 export function tick(root) {
   const at = now();
   for (const element of root.querySelectorAll("time[datetime]")) {

@@ -69,19 +69,21 @@ function moving(rules, service) {
   const runs = rules.filter((rule) => rule.running).map((rule) => rule.running);
   const blobs = runs.reduce((sum, run) => sum + run.transfers.length, 0);
   const images = runs.reduce((sum, run) => sum + Math.max(0, run.total - run.done - run.failed), 0);
+  const done = runs.reduce((sum, run) => sum + run.done + run.failed, 0);
   const etas = runs.map((run) => run.eta_seconds).filter((eta) => eta !== null);
   const label = "Moving now";
   if (!runs.length) {
     const moments = rules.map((rule) => rule.next_run).filter((iso) => iso !== null).sort();
     const next = moments.length ? ["next run ", { iso: moments[0], form: "due" }] : ["no run is planned"];
-    return { key: "moving", label, value: "nothing", note: next };
+    return { key: "moving", label, value: "Nothing", note: next };
   }
   const told = [count(images, "image"), count(blobs, "blob"), ...(etas.length ? [about(Math.max(...etas))] : [])];
   const isLooking = !images && !blobs;
   return {
     key: "moving",
     label,
-    value: isLooking ? "looking" : rate(service.rate),
+    value: isLooking ? "Looking" : rate(service.rate),
+    parts: isLooking ? null : [{ share: done / Math.max(1, done + images), tone: "run" }],
     note: [isLooking ? `${count(runs.length, "rule")} compared with the source` : told.join(", ")],
     tone: "run",
   };
@@ -100,7 +102,7 @@ function saved(service) {
     value: size(found.saved_bytes),
     of: `of ${size(found.wanted_bytes)}`,
     parts: [{ share: found.saved_bytes / found.wanted_bytes, tone: "ok" }],
-    note: [`${percent(found.saved_bytes, found.wanted_bytes)} was there or mounted, ${size(found.uploaded_bytes)} sent`],
+    note: [`${percent(found.saved_bytes, found.wanted_bytes)} saved, ${size(found.uploaded_bytes)} sent`],
     title: `Layers that the targets had already, or took from another repository of theirs.${fanout}`,
   };
 }

@@ -1,6 +1,6 @@
 // The top of the page: verdict, title and icon of the tab, how fresh the page itself is, and troubles of the service.
 
-import { append, byId, fill, h, icon, setAttribute, setText, show, time } from "./dom.js";
+import { append, byId, fill, h, icon, sentence, setAttribute, setText, show, time } from "./dom.js";
 import { span } from "./words.js";
 
 const WORDS = {
@@ -83,9 +83,9 @@ export class Head {
   // A detail that begins with a rule's name leads to that rule.
   detail(text, names) {
     const name = names.find((candidate) => text.startsWith(`${candidate} `));
-    if (name === undefined) return h("li", {}, text);
+    if (name === undefined) return h("li", {}, sentence(text));
     const link = h("a", { href: `#rule=${encodeURIComponent(name)}`, onclick: (event) => this.follow(event, name) }, h("bdi", {}, name));
-    return h("li", {}, link, text.slice(name.length));
+    return h("li", {}, link, sentence(text.slice(name.length)));
   }
 
   follow(event, name) {

@@ -1,7 +1,7 @@
 // The images of a rule: filtered, searched and paged by the service.
 
 import { imagesOf } from "./api.js";
-import { fill, h, icon, setText, show, time } from "./dom.js";
+import { fill, h, icon, sentence, setText, show, time } from "./dom.js";
 import { total } from "./model.js";
 import { copyText } from "./parts.js";
 import { STATES, STATE_ORDER, clean, count, number, registryName, shortDigest } from "./words.js";
@@ -17,6 +17,7 @@ export class ImageTable {
   constructor(rule) {
     this.rule = rule.name;
     this.isOneTarget = rule.targets.length === 1;
+    this.source = rule.source;
     this.counts = {};
     this.next = null;
     this.shown = 0;
@@ -26,7 +27,7 @@ export class ImageTable {
     this.choice = h("select", { "aria-label": "State of images", onchange: () => this.load() });
     this.search = h("input", { type: "search", placeholder: "Search tags, digests", "aria-label": `Search images of ${rule.name}`, spellcheck: "false", autocomplete: "off", maxlength: "200", oninput: () => this.soon(TYPED_MS) });
     this.body = h("tbody");
-    this.table = h("table.images", { "aria-labelledby": id }, h("thead", {}, h("tr", {}, ["Tag", "State", "Source has", "Target serves", "Since"].map((word) => h("th", { scope: "col" }, word)))), this.body);
+    this.table = h("table.images", { "aria-labelledby": id }, h("thead", {}, h("tr", {}, ["Tag", "State", "Source", "Target", "Since"].map((word) => h("th", { scope: "col" }, word)))), this.body);
     this.told = h("p.quiet", { "aria-live": "polite" });
     this.button = h("button.btn", { type: "button", onclick: () => this.load(this.next) }, "Show more");
     this.element = h("section.images-part", {}, h("div.bar-tools", {}, h("h4", { id }, "Images"), this.choice, this.search), this.table, h("div.pager", {}, this.told, this.button));
@@ -114,9 +115,9 @@ export class ImageTable {
       "tr",
       {},
       h("th", { scope: "row" }, this.name(image)),
-      cell("State", h("span.pill.small", { "data-tone": tone }, word), reason ? h("p.reason", {}, reason) : null),
-      cell("Source has", digest(image.digest)),
-      cell("Target serves", digest(image.served)),
+      cell("State", h("span.pill.small", { "data-tone": tone }, word), reason ? h("p.reason", { title: reason }, sentence(reason)) : null),
+      cell("Source", digest(image.digest)),
+      cell("Target", digest(image.served)),
       cell("Since", moment ? time(moment, "clock") : "–"),
     );
   }
@@ -125,7 +126,10 @@ export class ImageTable {
     const tag = image.tag ?? "by digest";
     const repository = image.source.split("/").slice(1).join("/") || image.source;
     const renamed = image.target_tag && image.target_tag !== image.tag ? [" → ", h("bdi", {}, image.target_tag)] : [];
-    const place = h("span.quiet.place", { title: `${image.source}\n→ ${image.target}` }, h("bdi", {}, repository), this.isOneTarget ? null : ["  → ", h("bdi", {}, registryName(image.target.split("/")[0]))]);
+    // What is the same in each row needs no row.
+    const from = image.source === this.source ? null : h("bdi", {}, repository);
+    const to = this.isOneTarget ? null : [from ? " → " : "→ ", h("bdi", {}, registryName(image.target.split("/")[0]))];
+    const place = h("span.quiet.place", { title: `${image.source}\n→ ${image.target}` }, from, to);
     return [h("bdi.tag", {}, tag), ...renamed, place];
   }
 }

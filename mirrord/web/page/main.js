@@ -20,15 +20,21 @@ const list = new RuleList({ model, sync });
 const head = new Head({ onRule: (name) => list.open(name), onToken: unlock });
 let isPlanned = false;
 
+let isFirst = true;
+
 function draw() {
   isPlanned = false;
+  const began = performance.now();
   head.update(model);
   if (model.service !== null) {
     figures.update(model);
     setText(byId("version"), `mirrord ${model.service.version}`);
   }
   list.update(model);
-  document.documentElement.dataset.drawn = "true";
+  if (isFirst && model.service !== null) {
+    isFirst = false;
+    performance.measure("first-drawn", { start: began, end: performance.now() });
+  }
 }
 
 // A page that nobody looks at gets no frames, yet its title and icon are looked at.

@@ -103,7 +103,8 @@ export function moment(iso, form, now) {
 
 export function shortDigest(digest) {
   const [algorithm, hex] = String(digest).split(":");
-  return hex && hex.length > 12 ? `${algorithm}:${hex.slice(0, 6)}…${hex.slice(-4)}` : String(digest);
+  if (!hex || hex.length < 16) return String(digest).slice(0, 24);
+  return `${algorithm === "sha256" ? "" : `${algorithm}:`}${hex.slice(0, 8)}…${hex.slice(-4)}`;
 }
 
 const ECR = /^(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|on\.aws)$/;

@@ -150,8 +150,14 @@ def test_rule_of_which_nothing_is_known_is_told_without_a_cause() -> None:
         pytest.param(
             {"state": RuleState.FAILED, "objective_seconds": None, "is_fresh": False},
             Level.BAD,
-            "nginx is not all in sync.",
+            "nginx has failed.",
             id="no-promise-failed",
+        ),
+        pytest.param(
+            {"state": RuleState.STALLED, "objective_seconds": None, "is_fresh": False},
+            Level.BAD,
+            "nginx is not all in sync.",
+            id="no-promise-stalled",
         ),
     ],
 )

@@ -25,6 +25,7 @@ TOKEN = "a-token-of-this-test"
 STARTED_S = 10.0
 END = "end"
 
+Prepare = Callable[["PageServer"], None]
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -35,7 +36,7 @@ class PageServer:
         scene: what the API tells.
         reads_need_token: whether looking needs the token; to start a run always does.
         holds_stream_back: whether no event ever arrives, as behind a proxy that buffers.
-        refuses_stream: whether the stream is answered with 503.
+        is_down: whether everything but the page's own files is answered with 503.
         synced: the rules that were asked to run.
         requests: how often each path was asked for.
     """
