@@ -86,10 +86,14 @@ async def serve(serving: Serving) -> int:
     hub = Sinks(metrics, log)
     if serving.events is not None:
         hub.add(serving.events)
-    async with open_state(settings.state, clock=clock, events=hub) as state:
-        board = Board(clock, state.history)
-        hub.add(board)
-        return await _Process(serving, clock, hub, state, board, metrics).run()
+    try:
+        with log.listen():
+            async with open_state(settings.state, clock=clock, events=hub) as state:
+                board = Board(clock, state.history)
+                hub.add(board)
+                return await _Process(serving, clock, hub, state, board, metrics).run()
+    finally:
+        log.close()
 
 
 def _log_format(settings: ProcessSettings, stream: TextIO) -> Literal["console", "json"]:
@@ -177,7 +181,7 @@ class _Process:
             history=self._state.history,
             metrics=self._metrics.expose,
             token_file=settings.api_token_file,
-            listen=settings.listen,
+            is_loopback=settings.listen.is_loopback,
             clock=self._clock,
         )
         await serve_http(app, host=settings.listen.host, port=settings.listen.port, on_listening=task_status.started)
