@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -122,7 +122,12 @@ class App:
             events=context.events,
             memory=context.memory,
             make_executor=self.executor,
+            forget_credentials=self._forget_credentials,
         )
+
+    def _forget_credentials(self, hosts: Collection[str]) -> None:
+        for host in hosts:
+            self.credentials.forget(host)
 
     def cost(self) -> TrafficReport:
         """Return what the run cost so far."""

@@ -65,7 +65,7 @@ def after_look(old: ImageMemory | None, key: ImageKey, look: Look) -> ImageMemor
     known = _with_digest(old, key, look.root, look.at)
     if plan.decision is Decision.FAIL:
         behind = known.behind_since
-        if known.served is not None and known.served != look.wanted:
+        if known.served != look.wanted:  # a target of which nothing is known counts as one that does not serve it
             behind = behind or look.at
         return _kept_back(replace(known, behind_since=behind), plan.problem, plan.reason)
     if known.scope != look.scope:

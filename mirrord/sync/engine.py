@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from mirrord.ports.clock import Clock
@@ -29,7 +29,11 @@ class _Shared:
 
 @dataclass(slots=True, kw_only=True)
 class Engine:
-    """Makes what one run works with. ``make_executor`` makes a new executor, which knows nothing."""
+    """Makes what one run works with.
+
+    ``make_executor`` makes a new executor, which knows nothing. ``forget_credentials`` has those of registries read anew
+    from where they stand when they are needed next.
+    """
 
     gateway: RegistryGateway
     slots: Slots
@@ -37,6 +41,7 @@ class Engine:
     events: EventSink
     memory: Memory
     make_executor: Callable[[], Executor]
+    forget_credentials: Callable[[Collection[str]], None] = lambda _hosts: None
     _shared: _Shared | None = field(default=None, init=False)
 
     def context(self) -> Context:

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 
 from mirrord.errors import MirrordError
 from mirrord.planning.chains import Chains, chain_rules
+from mirrord.planning.places import hosts_of
 from mirrord.planning.report import Problem, RuleReport
 from mirrord.planning.rule import Rule
 from mirrord.planning.runstatus import run_status
@@ -233,6 +234,8 @@ class Service:
     async def _carry_out(self, running: Running, begun: RunStatus) -> None:
         await self._write(begun, looked=False)
         alone = running.asked.cause in {Cause.MANUAL, Cause.SIGNAL}
+        if alone:  # whoever asks may just have mended a password
+            running.engine.forget_credentials(hosts_of([running.rule]))
         await running.run.carry_out(running.engine.executor(alone=alone))
 
     async def _conclude(self, running: Running, begun: RunStatus, *, interrupted: bool, broken: Problem | None) -> None:

@@ -301,7 +301,7 @@ def test_it_does_not_listen_to_others_without_a_token(mirrord: Mirrord, tmp_path
     done = mirrord.run("sync", "-c", str(config), env={"MIRRORD_LISTEN": "0.0.0.0:0"})
 
     assert done.code == 2
-    assert "API_AUTH_REQUIRED" in done.stderr
+    assert "can be reached from other machines: set MIRRORD_API_TOKEN_FILE" in done.stderr
 
 
 def test_an_address_that_is_taken_is_said_so(
