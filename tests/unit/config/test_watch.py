@@ -11,6 +11,7 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from mirrord.config.watch import Marks, marks_of, watch_files
@@ -23,7 +24,8 @@ OFTEN_S = 0.02
 class Watched:
     """A watch that runs, the changes that it told, and how often it looked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_events: bool) -> None:
+        self._by_events = by_events
         self.changes = 0
         self.looks = 0
         self.extra: tuple[Path, ...] = ()
@@ -43,6 +45,13 @@ class Watched:
         with anyio.fail_after(20):
             while self.changes < changes or self.looks < looks:
                 await self._moved.wait()
+            while self._by_events and not await self._is_quiet():
+                await anyio.lowlevel.checkpoint()
+
+    async def _is_quiet(self) -> bool:
+        """Say whether the watch only waits for events, in its one thread: a change from now on must come by one."""
+        await anyio.wait_all_tasks_blocked()
+        return anyio.to_thread.current_default_thread_limiter().borrowed_tokens == 1
 
     async def look_again(self, times: int = 2) -> None:
         """Wait for whole looks from now on: the one on the way may have begun before."""
@@ -55,10 +64,10 @@ class Watched:
 
 @asynccontextmanager
 async def watching(
-    file: Path, *, poll_s: float, settle_s: float = 0.01, extra: tuple[Path, ...] = (), since: Marks | None = None
+    file: Path, *, poll_s: float, settle_s: float = 0.0, extra: tuple[Path, ...] = (), since: Marks | None = None
 ) -> AsyncIterator[Watched]:
     """Watch a file; with a ``poll_s`` of `NEVER_S`, changes can be told by events alone."""
-    watched = Watched()
+    watched = Watched(by_events=poll_s == NEVER_S)
     watched.extra = extra
     async with anyio.create_task_group() as group:
 
@@ -160,6 +169,24 @@ async def test_file_elsewhere_that_a_link_leads_to_is_watched(file: Path, tmp_pa
     async with watching(link, poll_s=NEVER_S) as watched:
         replace(file, "version: 1 # other\n")
         await watched.until(changes=1)
+
+
+async def test_link_that_comes_to_lead_elsewhere_is_followed(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "config.yaml"
+    other.parent.mkdir()
+    write(other, "version: 1 # other\n")
+    link = tmp_path / "etc" / "mirrord.yaml"
+    link.parent.mkdir()
+    link.symlink_to(file)
+
+    async with watching(link, poll_s=NEVER_S) as watched:
+        beside = link.with_name("new")
+        beside.symlink_to(other)
+        beside.replace(link)
+        await watched.until(changes=1)
+
+        write(other, "version: 1 # other again\n")
+        await watched.until(changes=2)
 
 
 async def test_directory_that_vanishes_and_comes_back_is_watched_again(file: Path) -> None:

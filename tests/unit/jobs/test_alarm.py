@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -271,3 +273,17 @@ async def test_alarm_that_is_cancelled_as_it_begins_leaves_nothing_behind() -> N
         await alarm.serve(lambda firing: None)
 
     assert asyncio.all_tasks() == tasks
+
+
+@on_both_loops
+async def test_apscheduler_that_was_stopped_is_held_by_no_timer() -> None:
+    alarm_clock = SchedulerAlarm(lambda: None)
+    held = weakref.ref(alarm_clock)
+
+    async with alarm_clock:
+        alarm_clock.set(datetime.now(UTC) + MINUTE)
+        await anyio.lowlevel.checkpoint()
+    del alarm_clock
+    gc.collect()
+
+    assert held() is None

@@ -80,6 +80,11 @@ def test_cron_expressions_fire_as_cron_reads_them(expression: str, after: str, e
             id="berlin-autumn-every-hour",
         ),
         pytest.param(
+            *("*/30 2 25 10 *", "Europe/Berlin", "2026-10-25T00:45"),
+            ["2026-10-25 01:00", "2026-10-25 01:30", "2027-10-25 00:00"],
+            id="berlin-autumn-second-hour-of-one-day",
+        ),
+        pytest.param(
             *("0 */6 * * *", "Europe/Berlin", "2026-03-28T21:00"),
             ["2026-03-28 23:00", "2026-03-29 04:00", "2026-03-29 10:00"],
             id="berlin-spring-every-six-hours",
