@@ -1,8 +1,9 @@
 """Take pictures of the status page in the scenes of `tests/fakes/pagedata.py`, with the chromium of the system.
 
-    .venv/bin/python scripts/page_screenshots.py DIRECTORY [SCENE ...]
+    .venv/bin/python scripts/page_screenshots.py DIRECTORY [--readme | SCENE ...]
 
-Writes SCENE-SCHEME-WIDTH.png of the whole page, and of the two scenes for the README the top of the page alone.
+Writes SCENE-SCHEME-WIDTH.png of the whole page. With `--readme`, writes light.png, dark.png and narrow.png instead: the
+top of the page, as the README shows it.
 """
 
 # ruff: noqa: INP001 - a script, part of no package
@@ -10,6 +11,7 @@ Writes SCENE-SCHEME-WIDTH.png of the whole page, and of the two scenes for the R
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -25,18 +27,29 @@ CHROMIUM = "/usr/bin/chromium"
 WIDTHS = (360, 768, 1280, 2560)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 OPENED = {"behind": ("python", "team-images"), "failed": ("base-images",), "hostile": ("evil",)}
+README: tuple[tuple[str, Literal["light", "dark"], int, int], ...] = (
+    ("light", "light", 1280, 960),
+    ("dark", "dark", 1280, 960),
+    ("narrow", "light", 360, 860),
+)
 TALLEST = 6000
 FIRST_HEIGHT = 900
 
 
-def main(directory: Path, scenes: list[str]) -> None:
-    """Write the pictures of these scenes, or of all."""
+def main(directory: Path, scenes: Sequence[str]) -> None:
+    """Write the pictures of these scenes."""
     directory.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        for name in scenes or SCENES:
+        if scenes == ["--readme"]:
+            with serve_page(SCENES["behind"]()) as server:
+                for name, scheme, width, height in README:
+                    opened = ("python",) if width > WIDTHS[0] else ()
+                    file = directory / f"{name}.png"
+                    take(browser, server.address, file, width=width, scheme=scheme, opened=opened, height=height)
+            scenes = ()
+        for name in scenes:
             with serve_page(SCENES[name]()) as server:
-                server.reads_need_token = name == "locked"
                 for scheme in SCHEMES:
                     for width in WIDTHS:
                         file = directory / f"{name}-{scheme}-{width}.png"
@@ -52,8 +65,9 @@ def take(
     width: int,
     scheme: Literal["light", "dark"],
     opened: tuple[str, ...] = (),
+    height: int | None = None,
 ) -> None:
-    """Write one picture: the page at a width, with rules opened."""
+    """Write one picture: the page at a width, with rules opened; of its top alone if there is a height."""
     context = browser.new_context(
         viewport={"width": width, "height": FIRST_HEIGHT},
         color_scheme=scheme,
@@ -67,7 +81,7 @@ def take(
         page.locator("article h3 button", has_text=name).first.click()
     settle(page)
     # A window as tall as the page: beyond its edge cards are not drawn.
-    tall = min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
+    tall = height or min(TALLEST, page.evaluate("document.documentElement.scrollHeight"))
     page.set_viewport_size({"width": width, "height": tall})
     page.mouse.move(0, 0)
     settle(page)
@@ -83,4 +97,4 @@ def settle(page: Page) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]), sys.argv[2:] or list(SCENES))

@@ -14,7 +14,7 @@ export class RuleList {
     this.filter = "all";
     this.words = [];
     this.order = [];
-    this.orderedAt = 0;
+    this.heldSince = 0;
     this.wanted = null;
     this.buttons = new Map(FILTERS.map(([key, label]) => [key, this.button(key, label)]));
     byId("filters").append(...this.buttons.values());
@@ -113,15 +113,22 @@ export class RuleList {
     const ranks = new Map(rules.map((rule) => [rule.name, rank(rule)]));
     const best = rules.sort((a, b) => (ranks.get(a.name) < ranks.get(b.name) ? -1 : 1));
     const names = best.map((rule) => rule.name);
-    const isBusy = byId("cards").matches(":hover, :focus-within") && Date.now() - this.orderedAt < REST_MS;
-    const isSame = names.length === this.order.length && this.order.every((name) => ranks.has(name));
-    if (isBusy && isSame) {
+    const isChanged = names.join("\n") !== this.order.join("\n");
+    if (isChanged && this.holds(ranks)) {
       const places = new Map(this.order.map((name, place) => [name, place]));
       return best.sort((a, b) => places.get(a.name) - places.get(b.name));
     }
-    if (names.join("\n") !== this.order.join("\n")) this.orderedAt = Date.now();
+    this.heldSince = 0;
     this.order = names;
     return best;
+  }
+
+  // Whether the order of before is kept a while longer: only for the same rules, and not for ever.
+  holds(ranks) {
+    const isSame = ranks.size === this.order.length && this.order.every((name) => ranks.has(name));
+    if (!isSame || !byId("cards").matches(":hover, :focus-within")) return false;
+    this.heldSince ||= Date.now();
+    return Date.now() - this.heldSince < REST_MS;
   }
 
   followHash() {
@@ -144,6 +151,7 @@ export class RuleList {
   }
 
   tick() {
+    if (this.heldSince) this.draw();
     for (const card of this.cards.values()) card.tick();
   }
 }

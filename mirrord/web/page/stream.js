@@ -2,7 +2,7 @@
 
 import { ApiError, ask } from "./api.js";
 
-const SILENCE_MS = 45000; // three keep-alives of the service
+const SILENCE_MS = 45000; // three times as long as the service is ever silent
 const FIRST_MS = 8000;
 const SHORTEST_MS = 1000;
 const LONGEST_MS = 30000;

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of the page: one browser for all, a server and a window for each."""
+"""Fixtures of the tests of the page: one browser for a module, a server and a window for each test."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.integration.processes import find_tool
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(require_tool: Callable[..., None]) -> Iterator[Browser]:
-    """Debian's chromium, without a window."""
+    """Debian's chromium, without a window. Of a module and no longer: while it lives, no other event loop can run."""
     require_tool("chromium")
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:

@@ -38,6 +38,32 @@ def test_change_of_a_rule_is_shown_as_it_comes(open_page: OpenPage) -> None:
     assert seen.names()[0] == "nginx"
 
 
+def test_cards_stay_where_they_are_under_the_pointer(open_page: OpenPage) -> None:
+    seen = open_page(fresh_scene())
+    before = seen.names()
+    seen.card("busybox").hover()
+
+    seen.server.change(replace(failed(), name="redis"))
+
+    expect(seen.card("redis").locator(".pill")).to_have_text("Failed 3")
+    assert seen.names() == before
+    seen.page.mouse.move(5, 5)
+    expect(seen.page.locator("article.rule h3 bdi").first).to_have_text("redis")
+
+
+def test_cards_do_not_wait_for_the_pointer_for_ever(open_page: OpenPage) -> None:
+    seen = open_page(fresh_scene())
+    seen.card("busybox").hover()
+    seen.page.clock.install()
+    seen.server.change(replace(failed(), name="redis"))
+    expect(seen.card("redis").locator(".pill")).to_have_text("Failed 3")
+
+    seen.page.clock.set_system_time((seen.page.evaluate("Date.now()") + 11_000) / 1000)
+    seen.server.push("rule", in_sync("nginx"))
+
+    expect(seen.page.locator("article.rule h3 bdi").first).to_have_text("redis")
+
+
 def test_rule_that_is_gone_leaves_and_a_new_one_comes(open_page: OpenPage) -> None:
     seen = open_page(fresh_scene())
 
