@@ -29,6 +29,7 @@ _UNUSABLE = frozenset(
         "PLAIN_HTTP_NOT_ALLOWED",
         "STARTUP",
         "TLS_FAILED",
+        "BREAKER_OPEN",
         "UNAVAILABLE",
     }
 )

@@ -75,6 +75,8 @@ def after_look(old: ImageMemory | None, key: ImageKey, look: Look) -> ImageMemor
         known = replace(known, served=plan.before, proven_at=None if writes else look.at, scope=look.scope)
     if look.late and known.behind_since is not None:
         return known  # it may still lack them: whether that is over is told after the closer look
+    if not plan.seen and known.state is ImageState.IN_SYNC:
+        return known  # nothing was found out: nothing is written either
     return replace(
         known,
         state=_STATES[plan.decision],
