@@ -122,12 +122,13 @@ class App:
             events=context.events,
             memory=context.memory,
             make_executor=self.executor,
-            forget_credentials=self._forget_credentials,
+            ask_anew=self._ask_anew,
         )
 
-    def _forget_credentials(self, hosts: Collection[str]) -> None:
+    def _ask_anew(self, hosts: Collection[str]) -> None:
         for host in hosts:
             self.credentials.forget(host)
+            self.registries.handle(host).http.forget_failure()
 
     def cost(self) -> TrafficReport:
         """Return what the run cost so far."""

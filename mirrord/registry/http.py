@@ -269,6 +269,10 @@ class RegistryHttp:
             if not self._greeted:
                 await self._first_contact()
 
+    def forget_failure(self) -> None:
+        """Ask the registry again at once, though it did not answer a moment ago."""
+        self._unreachable = None
+
     async def _first_contact(self) -> None:
         if (known := self._unreachable) is not None and self.clock.monotonic() < self._ask_again_at:
             raise type(known)(

@@ -31,8 +31,8 @@ class _Shared:
 class Engine:
     """Makes what one run works with.
 
-    ``make_executor`` makes a new executor, which knows nothing. ``forget_credentials`` has those of registries read anew
-    from where they stand when they are needed next.
+    ``make_executor`` makes a new executor, which knows nothing. ``ask_anew`` has registries asked as if for the
+    first time: their credentials are read anew, and that one could not be reached is forgotten.
     """
 
     gateway: RegistryGateway
@@ -41,7 +41,7 @@ class Engine:
     events: EventSink
     memory: Memory
     make_executor: Callable[[], Executor]
-    forget_credentials: Callable[[Collection[str]], None] = lambda _hosts: None
+    ask_anew: Callable[[Collection[str]], None] = lambda _hosts: None
     _shared: _Shared | None = field(default=None, init=False)
 
     def context(self) -> Context:

@@ -235,7 +235,7 @@ class Service:
         await self._write(begun, looked=False)
         alone = running.asked.cause in {Cause.MANUAL, Cause.SIGNAL}
         if alone:  # whoever asks may just have mended a password
-            running.engine.forget_credentials(hosts_of([running.rule]))
+            running.engine.ask_anew(hosts_of([running.rule]))
         await running.run.carry_out(running.engine.executor(alone=alone))
 
     async def _conclude(self, running: Running, begun: RunStatus, *, interrupted: bool, broken: Problem | None) -> None:

@@ -372,7 +372,7 @@ def test_registries_that_die_and_come_back_cost_runs_and_nothing_else(
     assert failed["result"] == "failed"
     assert while_dead["problem"]["remedy"]
     assert while_dead["behind_since"] is not None
-    assert done["result"] == "ok", done
+    assert done["result"] == "ok", done["problems"]
     assert scenes.tag_digest(target, "mirror/app", "1") == image.digest
     assert state_of(daemon, "app")["behind_since"] is None
 
