@@ -10,16 +10,18 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TextIO
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from mirrord import __version__
 from mirrord.app.parts import Network, SystemClock
 from mirrord.app.reload import Reloader, watched
 from mirrord.config.process import ProcessSettings, require_api_token
-from mirrord.config.watch import watch_files
+from mirrord.config.watch import Marks, marks_of, watch_files
 from mirrord.errors import MirrordError
 from mirrord.jobs.alarm import Alarm
 from mirrord.planning.rule import Rule
@@ -152,12 +154,15 @@ class _Process:
             )
             if self._serving.handles_signals:
                 await group.start(self._obey, reloader, group)
+            file = watched(self._serving.config)
+            since = await anyio.to_thread.run_sync(marks_of, file) if file is not None else None
             await reloader.begin()
             url = await group.start(self._listen)
             rules = len(self._board.entries)
             self._hub.emit(ServiceStarted(url=url, rules=rules, version=__version__))
             self._serving.on_ready(url)
-            group.start_soon(self._watch, reloader)
+            if file is not None:
+                group.start_soon(self._watch, reloader, file, since)
             group.start_soon(self._look_after_itself)
             with self._runs:
                 await self._service.serve()
@@ -221,15 +226,11 @@ class _Process:
         await self._clock.sleep(seconds)
         self._runs.cancel()
 
-    async def _watch(self, reloader: Reloader) -> None:
-        file = watched(self._serving.config)
-        if file is None:
-            return
-
+    async def _watch(self, reloader: Reloader, file: Path, since: Marks | None) -> None:
         async def changed() -> None:
             await reloader.again()
 
-        await watch_files(file, changed, extra=reloader.files)
+        await watch_files(file, changed, extra=reloader.files, since=since)
 
     async def _look_after_itself(self) -> None:
         """Measure the event loop, keep counts up to date, and write down what changed, each at its own interval."""
