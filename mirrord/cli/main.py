@@ -35,10 +35,12 @@ from mirrord.cli.failures import (
     unwrap,
 )
 from mirrord.cli.github import annotate_error
+from mirrord.cli.healthcheck import healthcheck
 from mirrord.cli.inspect import inspect
 from mirrord.cli.output import Output, OutputFailedError
 from mirrord.cli.plan import plan
 from mirrord.cli.repositories import repositories
+from mirrord.cli.status import status
 from mirrord.cli.sync import sync
 from mirrord.cli.tags import tags
 from mirrord.cli.usage import check_arguments, json_format, usage_error, wants_detail, wants_traceback
@@ -97,6 +99,7 @@ def make_app() -> typer.Typer:
     app.callback()(_options)
     app.command("sync", rich_help_panel=MIRROR)(sync)
     app.command("plan", rich_help_panel=MIRROR)(plan)
+    app.command("status", rich_help_panel=MIRROR)(status)
     app.command("tags", rich_help_panel=LOOK)(tags)
     app.command("repositories", rich_help_panel=LOOK)(repositories)
     app.command("inspect", rich_help_panel=LOOK)(inspect)
@@ -105,6 +108,7 @@ def make_app() -> typer.Typer:
     app.add_typer(config, name="config", cls=Commands, rich_help_panel=SETUP)
     app.add_typer(auth, name="auth", cls=Commands, rich_help_panel=SETUP)
     app.command("demo", rich_help_panel=SETUP)(demo)
+    app.command("healthcheck", rich_help_panel=SETUP)(healthcheck)
     app.command("version", rich_help_panel=SETUP)(version)
     return app
 

@@ -62,6 +62,8 @@ class _BoundedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         self._unwatch()
         super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] and self._deadline is None:
+            self._watch()  # the next head has begun to arrive already
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()

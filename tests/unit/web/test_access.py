@@ -182,15 +182,20 @@ async def test_rotated_token_is_used_and_the_old_one_is_not(make_app: MakeApp, t
     assert [answer.status_code for answer in answers] == [401, 200]
 
 
+def move(file: Path, other: Path) -> None:
+    file.replace(other)
+
+
 async def test_token_file_that_goes_away_lets_nobody_in_until_it_is_back(make_app: MakeApp, token_file: Path) -> None:
     app = make_app(is_loopback=False)
-    content = token_file.read_text()
+    kept, spoilt = token_file.with_name("kept"), token_file.with_name("spoilt")
+    spoilt.touch()
     async with client_of(app, TOKEN) as client:
-        token_file.unlink()
+        move(token_file, kept)
         gone = await client.get("/api/v1/status")
-        token_file.write_text("short")
+        move(spoilt, token_file)
         short = await client.get("/api/v1/status")
-        token_file.write_text(content)
+        move(kept, token_file)
         back = await client.get("/api/v1/status")
 
     assert [answer.status_code for answer in (gone, short, back)] == [401, 401, 200]
