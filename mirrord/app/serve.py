@@ -235,7 +235,7 @@ class _Process:
     async def _look_after_itself(self) -> None:
         """Measure the event loop, keep counts up to date, and write down what changed, each at its own interval."""
         chores = (
-            _Chore(COUNT_EVERY_S, self._count_running),
+            _Chore(COUNT_EVERY_S, self._count),
             _Chore(QUOTAS_EVERY_S, self._board.save_quotas),
             _Chore(SAVED_EVERY_S, self._board.count_saved),
             _Chore(TRIM_EVERY_S, self._trim),
@@ -259,10 +259,12 @@ class _Process:
         except MirrordError as exc:
             self._board.state_failed(str(exc))
 
-    async def _count_running(self) -> None:
+    async def _count(self) -> None:
         for running in self._service.running:
             if running.meter.idle_s < COUNT_EVERY_S:
                 await self._board.refresh(running.rule.name)
+        if self._board.saved_is_old:
+            await self._board.count_saved()
 
     async def _trim(self) -> None:
         await self._state.history.trim(self._clock.now())

@@ -82,7 +82,7 @@ def _first_pass(out: Output, scene: Scene, *, progress: bool, color: Colour) -> 
     out.text(*_step(2, "Do it: blobs first, tags last, each byte read once.", f"sync --once -c {file}"))
     config = load(file)
     shown = make_progress(wanted=progress, colour=color, environment=os.environ)
-    report, code = run_rules(config.rules, config.registries, progress=shown, events=shown)
+    report, code = run_rules(config.rules, config.registries, progress=shown, events=shown, state=scene.state_url)
     out.text(*run_lines(report))
     if code:
         return code

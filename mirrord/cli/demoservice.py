@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import anyio
 import anyio.to_thread
@@ -69,16 +69,18 @@ def _clock() -> str:
 def run_service(out: Output, scene: Scene, every_s: float, on_ready: Callable[[str], None]) -> None:
     """Run the service over the demo's rules until Ctrl-C, with a release every ``every_s`` seconds."""
     from mirrord.app.serve import Serving, serve
-    from mirrord.config.process import Listen, LogFormat, LogLevel, ProcessSettings
+    from mirrord.config.process import load_process_settings
 
     releases = Releases(out, scene, every_s)
-    settings = ProcessSettings(
-        state=f"sqlite:///{scene.directory}/state.db",
-        listen=Listen(LOOPBACK, free_port(PORT)),
-        api_token_file=str(scene.token_file),
-        log_level=LogLevel.ERROR,
-        log_format=LogFormat.CONSOLE,
-        drain_timeout=timedelta(seconds=DRAIN_S),
+    settings = load_process_settings(
+        {
+            "MIRRORD_STATE": scene.state_url,
+            "MIRRORD_LISTEN": f"{LOOPBACK}:{free_port(PORT)}",
+            "MIRRORD_API_TOKEN_FILE": str(scene.token_file),
+            "MIRRORD_LOG_LEVEL": "error",
+            "MIRRORD_LOG_FORMAT": "console",
+            "MIRRORD_DRAIN_TIMEOUT": f"{DRAIN_S}s",
+        }
     )
     serving = Serving(
         config=str(scene.config_file),

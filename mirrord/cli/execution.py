@@ -58,7 +58,7 @@ def execute(
     events: EventSink = stream or shown
     if handover is not None:
         events = handover.listening(events)
-    report, code = run_rules(rules, settings, progress=shown, events=events)
+    report, code = run_rules(rules, settings, progress=shown, events=events, state=state_url(os.environ))
     if handover is not None:
         code = handover.write_reports(report, code)
     try:
@@ -72,9 +72,16 @@ def execute(
 
 
 def run_rules(
-    rules: Sequence[Rule], settings: Mapping[str, RegistrySettings], *, progress: Progress, events: EventSink
+    rules: Sequence[Rule],
+    settings: Mapping[str, RegistrySettings],
+    *,
+    progress: Progress,
+    events: EventSink,
+    state: str | None = None,
 ) -> tuple[RunReport, int]:
     """Carry out rules once while ``progress`` is shown; return the report and the exit code, also of a broken run.
+
+    ``state`` is the URL of the state store; with None nothing is remembered.
 
     Raises:
         StartupError: a secret or certificate cannot be used; nothing was attempted.
@@ -93,7 +100,7 @@ def run_rules(
     forced: int | None = None
     try:
         with progress:
-            run_async(body, settings=settings, events=events, state=state_url(os.environ))
+            run_async(body, settings=settings, events=events, state=state)
     except InterruptedRunError as exc:
         forced = exc.exit_code
     except Exception as exc:

@@ -49,7 +49,8 @@ rules:
 class Scene:
     """Two registries that are running. ``source`` and ``target`` are their hosts, ``config_file`` holds the rules.
 
-    ``directory`` is there as long as the scene; ``token`` is that of the service's API, and stands in ``token_file``.
+    ``directory`` is there as long as the scene; ``state_url`` names a state store in it; ``token`` is that of the
+    service's API, and stands in ``token_file``.
 
     They run on a thread of their own, so that the rest of the program meets them as it meets any registry.
     """
@@ -62,6 +63,7 @@ class Scene:
         self.directory = directory
         self.config_file = directory / CONFIG_NAME
         self.token_file = directory / TOKEN_NAME
+        self.state_url = f"sqlite://{directory}/state.db"
         self.token = secrets.token_urlsafe(18)
         self._images = images
         self._portal = portal

@@ -54,7 +54,10 @@ class Registry:
 
 @dataclass(slots=True)
 class Board(EventSink):
-    """Facts by rule and by registry. ``version`` grows with every change but those of progress and time."""
+    """Facts by rule and by registry. ``version`` grows with every change but those of progress and time.
+
+    ``saved_is_old``: runs ended since ``saved`` was counted that moved something, or found it there.
+    """
 
     clock: Clock
     history: History
@@ -63,6 +66,7 @@ class Board(EventSink):
     registries: dict[str, Registry] = field(default_factory=dict)
     saved: Saved | None = None
     state_error: str | None = None
+    saved_is_old: bool = False
     _transfers: dict[int, tuple[str, ...]] = field(default_factory=dict)
     _memories: dict[str, RuleMemory] = field(default_factory=dict)
     _unsaved_quotas: dict[str, QuotaStatus] = field(default_factory=dict)
@@ -154,6 +158,10 @@ class Board(EventSink):
             last_success=run.finished if run.result is RunResult.OK else memory.last_success,
         )
         entry.warnings = run.warnings
+        blobs = run.blobs
+        self.saved_is_old = self.saved_is_old or bool(
+            blobs.uploaded.count or blobs.mounted.count or blobs.existed.count
+        )
         if run.result is RunResult.OK:
             entry.problem = None
         elif run.problems:
@@ -166,6 +174,7 @@ class Board(EventSink):
         Raises:
             StateError: the history cannot be read.
         """
+        self.saved_is_old = False
         self.saved = await self.history.saved(self.clock.now() - SAVED_OVER)
         self.changed()
 
