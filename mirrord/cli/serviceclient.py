@@ -88,11 +88,11 @@ def ask(base: str, path: str, environment: Mapping[str, str]) -> Answer:
     class AsTheyAre(HTTPErrorProcessor):
         """Returns every answer: none is followed elsewhere with the token, none is an exception."""
 
-        def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:  # type: ignore[override]
+        def http_response(self, request: Request, response: HTTPResponse) -> HTTPResponse:
             del request
             return response
 
-        https_response = http_response  # type: ignore[assignment]
+        https_response = http_response
 
     headers = {"Accept": "application/json", "User-Agent": "mirrord"}
     token = _token(environment)

@@ -44,8 +44,7 @@ def status_lines(found: Json, width: int) -> Iterator[str]:
     yield _text(verdict, "headline")
     for detail in _items(verdict, "details"):
         yield f"  {quote(str(detail), 1000)}"
-    for line in _troubles(found):
-        yield line
+    yield from _troubles(found)
     rules = [rule for rule in _items(found, "rules") if isinstance(rule, dict)]
     if rules:
         yield ""

@@ -59,6 +59,13 @@ class _BoundedProtocol(H11Protocol):
         elif self._deadline is None:
             self._watch()
 
+    def handle_events(self) -> None:
+        """Go on with what came, but for heads with a bare line feed, which a proxy in front may read otherwise."""
+        if self.conn.their_state is h11.IDLE and _has_bare_line_feed(self.conn.trailing_data[0]):
+            self._refuse(HttpError(400, "a line of the head ends without CR", code="REQUEST_INVALID"))
+            return
+        super().handle_events()
+
     def on_response_complete(self) -> None:
         self._unwatch()
         super().on_response_complete()
@@ -104,3 +111,8 @@ class _BoundedProtocol(H11Protocol):
         for part in (head, h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(part) or b"")
         self.transport.close()
+
+
+def _has_bare_line_feed(received: bytes) -> bool:
+    head = received.partition(b"\r\n\r\n")[0]
+    return b"\n" in head.replace(b"\r\n", b"")

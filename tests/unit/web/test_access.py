@@ -28,7 +28,6 @@ CLOSED = (
 )
 
 
-@pytest.mark.covers("C35")
 async def test_everything_but_health_metrics_and_page_needs_the_token_where_others_connect(make_app: MakeApp) -> None:
     async with client_of(make_app(is_loopback=False)) as client:
         opened = {path: (await client.get(path)).status_code for path in OPEN}

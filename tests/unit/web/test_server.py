@@ -158,6 +158,8 @@ async def test_client_that_goes_away_is_forgotten(make_app: MakeApp) -> None:
         pytest.param(b"GET /livez HTTP/1.0\r\n\r\n", id="no-host-in-1.0"),
         pytest.param(GET + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="two-lengths"),
         pytest.param(GET + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcXX0\r\n\r\n", id="bad-chunk-end"),
+        pytest.param(b"GET /livez HTTP/1.1\nHost: localhost\r\n\r\n", id="bare-line-feed"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost: localhost\n\n", id="bare-line-feed-at-the-end"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", id="tls"),
         pytest.param(GET + b"X: " + b"y" * 40_000, id="endless-head"),
     ],
@@ -189,6 +191,15 @@ async def test_second_head_on_a_connection_is_bounded_too(make_app: MakeApp) -> 
         answer = await ask(port, GET + b"\r\nGET /livez HTTP/1.1\r\nHost: l")
 
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.covers("E133")
+async def test_bare_line_feed_in_a_second_head_is_refused_too(make_app: MakeApp) -> None:
+    async with served(make_app()) as (_, port):
+        answer = await ask(port, GET + b"\r\nGET /livez HTTP/1.1\nHost: localhost\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 400 ") == 1
 
 
 @pytest.mark.covers("E147")
