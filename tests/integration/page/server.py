@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from mirrord.planning.status import ImagePage, RuleStatus, RunPage, RunStatus, ServiceStatus
 from mirrord.web.pagefiles import page_routes
-from tests.fakes.pagedata import Scene
+from tests.fakes.pagescenes import Scene
 
 TOKEN = "a-token-of-this-test"
 STARTED_S = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.fakes.pagedata import fresh_scene
+from tests.fakes.pagescenes import fresh_scene
 from tests.integration.page.browsing import OpenPage
 from tests.integration.page.server import TOKEN, PageServer
 
