@@ -1,4 +1,4 @@
-"""Take pictures of the status page in the scenes of `tests/fakes/pagedata.py`, with the chromium of the system.
+"""Take pictures of the status page in the scenes of `tests/fakes/pagescenes.py`, with the chromium of the system.
 
     .venv/bin/python scripts/page_screenshots.py DIRECTORY [--readme | SCENE ...]
 
@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.fakes.pagedata import SCENES  # noqa: E402 - found by the path above
+from tests.fakes.pagescenes import SCENES  # noqa: E402 - found by the path above
 from tests.integration.page.server import serve_page  # noqa: E402 - the same
 
 CHROMIUM = "/usr/bin/chromium"

@@ -3,6 +3,7 @@
 const KEY = "mirrord.token";
 const DEADLINE_MS = 20000;
 
+// What was wrong, in the words of the service where it answered. `status` is 0 where nothing did.
 export class ApiError extends Error {
   constructor(status, message, remedy = "") {
     super(message);
@@ -10,8 +11,17 @@ export class ApiError extends Error {
     this.remedy = remedy;
   }
 
+  get text() {
+    return [this.message, this.remedy].filter(Boolean).join("; ");
+  }
+
+  // Refused for good: another token, or another try, would not help.
+  get isRefusal() {
+    return this.status >= 400 && this.status < 500 && this.status !== 429;
+  }
+
   get wantsToken() {
-    return this.status === 401 || this.status === 403;
+    return this.status === 401;
   }
 }
 

@@ -159,5 +159,5 @@ export function toast(text) {
   toastTimer = setTimeout(() => {
     element.classList.remove("on");
     element.textContent = "";
-  }, 6000);
+  }, 4000 + 60 * text.length);
 }

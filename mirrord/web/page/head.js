@@ -9,6 +9,7 @@ const WORDS = {
   polling: "updated every few seconds",
   reconnecting: "reconnecting",
   offline: "offline",
+  refused: "refused",
   locked: "locked",
 };
 const CONFIG = "The configuration file was refused";
@@ -50,9 +51,9 @@ export class Head {
         fill(byId("details"), h("li", {}, h("button.btn.primary", { type: "button", onclick: this.onToken }, icon("key"), "Give the token")));
       }
       document.title = "mirrord: locked";
-    } else if (model.link === "offline" || model.link === "reconnecting") {
-      setText(byId("headline"), "The service cannot be reached");
-      fill(byId("details"), h("li", {}, "It is asked again and again; nothing needs to be done here once it runs."));
+    } else if (model.fault) {
+      setText(byId("headline"), model.link === "refused" ? "The service refuses this page" : "The service cannot be reached");
+      fill(byId("details"), h("li", {}, sentence(`${model.fault}.`)), h("li", {}, "It is asked again and again; nothing needs to be done here once it answers."));
       document.title = "mirrord: not connected";
     }
   }

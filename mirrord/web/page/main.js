@@ -1,6 +1,6 @@
 // Puts the parts together: the stream changes the model, and the model is drawn at most once a frame.
 
-import { keepToken, statusNow, syncNow, token } from "./api.js";
+import { keepToken, statusNow, syncNow } from "./api.js";
 import { byId, setServerTime, setText, tick, toast } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Head } from "./head.js";
@@ -56,7 +56,7 @@ const stream = new Stream({
     model.take(name, value);
   },
   onLink: (link, error) => {
-    model.setLink(link);
+    model.setLink(link, error);
     if (link === "locked") unlock(error);
   },
 });
@@ -79,9 +79,8 @@ async function sync(rule) {
       toast(ticket.already ? `${rule} had been asked to run already.` : `${rule} runs as soon as it may.`);
       return ticket;
     } catch (error) {
-      // Who is known and still may not is helped by no other try.
-      if (!error.wantsToken || (error.status === 403 && token())) {
-        toast([`${rule} could not be asked to run: ${error.message}`, error.remedy].filter(Boolean).join("; "));
+      if (!error.wantsToken) {
+        toast(`${rule} could not be asked to run: ${error.text}`);
         return null;
       }
       const why = "To look is free here, to start a run is not: the service wants to know that you may.";

@@ -8,6 +8,7 @@ export class Model {
     this.service = null;
     this.rules = new Map();
     this.link = "connecting";
+    this.fault = "";
     this.heardAt = 0;
     this.listeners = new Set();
     this.runListeners = new Set();
@@ -21,9 +22,10 @@ export class Model {
     for (const listener of this.listeners) listener(this);
   }
 
-  setLink(link) {
-    if (this.link === link) return;
+  setLink(link, error = null) {
+    if (this.link === link && this.fault === (error?.text ?? "")) return;
     this.link = link;
+    this.fault = error?.text ?? "";
     this.changed();
   }
 

@@ -50,7 +50,7 @@ export class EventParser {
   }
 }
 
-// Hooks: onEvent(name, value), refresh() before each try, onLink(state): live, polling, reconnecting, offline, locked.
+// Hooks: onEvent(name, value), refresh() before each try, onLink(state): live, polling, reconnecting, offline, refused, locked.
 export class Stream {
   constructor({ onEvent, refresh, onLink }) {
     this.onEvent = onEvent;
@@ -82,7 +82,8 @@ export class Stream {
           continue;
         }
         this.failures += 1;
-        this.onLink(navigator.onLine && this.failures < 4 ? "reconnecting" : "offline", error);
+        const isBrief = navigator.onLine && this.failures < 4;
+        this.onLink(error.isRefusal ? "refused" : isBrief ? "reconnecting" : "offline", error);
       }
       await this.sleep(backoff(this.failures));
     }

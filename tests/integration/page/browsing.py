@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 from playwright.sync_api import BrowserContext, Locator, Page, Request
 
-from tests.fakes.pagedata import Scene
+from tests.fakes.pagescenes import Scene
 from tests.integration.page.server import PageServer, Prepare
 
 WAIT_MS = 15_000

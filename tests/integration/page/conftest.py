@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.fakes.pagedata import Scene
+from tests.fakes.pagescenes import Scene
 from tests.integration.page.browsing import WAIT_MS, OpenPage, Seen, watched
 from tests.integration.page.server import Prepare, serve_page
 from tests.integration.processes import find_tool

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from mirrord.planning.status import ImagePage, RuleStatus, RunPage, RunStatus, ServiceStatus
 from mirrord.web.pagefiles import page_routes
-from tests.fakes.pagedata import Scene
+from tests.fakes.pagescenes import Scene
 
 TOKEN = "a-token-of-this-test"
 STARTED_S = 10.0
@@ -37,6 +37,7 @@ class PageServer:
         reads_need_token: whether looking needs the token; to start a run always does.
         holds_stream_back: whether no event ever arrives, as behind a proxy that buffers.
         is_down: whether everything but the page's own files is answered with 503.
+        refusal: what every request of data is refused with, beside a status of 403; None: it is answered.
         synced: the rules that were asked to run.
         requests: how often each path was asked for.
     """
@@ -46,6 +47,7 @@ class PageServer:
         self.reads_need_token = False
         self.holds_stream_back = False
         self.is_down = False
+        self.refusal: dict[str, str] | None = None
         self.synced: list[str] = []
         self.requests: Counter[str] = Counter()
         self.address = ""
@@ -99,6 +101,8 @@ class PageServer:
             told = request.headers.get("authorization", "")
             if self.is_down:
                 return Response(status_code=503)
+            if self.refusal is not None:
+                return JSONResponse({"error": self.refusal}, 403)
             # A wrong token is refused even where none is needed, as careful services do.
             if (always or self.reads_need_token or told) and told != f"Bearer {TOKEN}":
                 return JSONResponse({"error": {"message": "a bearer token is needed"}}, 401)

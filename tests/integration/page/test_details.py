@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.fakes.pagedata import SCENES, digest
+from tests.fakes.pagedata import digest
+from tests.fakes.pagescenes import SCENES
 from tests.integration.page.browsing import OpenPage
 
 

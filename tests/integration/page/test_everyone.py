@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import expect
 
-from tests.fakes.pagedata import SCENES, fresh_scene
+from tests.fakes.pagescenes import SCENES, fresh_scene
 from tests.integration.page.browsing import OpenPage
 
 LEAST_CONTRAST = 4.5

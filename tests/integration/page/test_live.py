@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from mirrord.planning.memory import ImageState
 from mirrord.planning.status import Level, RunResult, Verdict
-from tests.fakes.pagedata import SCENES, failed, fresh_scene, in_sync, make_run
+from tests.fakes.pagedata import failed, in_sync, make_run
+from tests.fakes.pagescenes import SCENES, fresh_scene
 from tests.integration.page.browsing import OpenPage
 from tests.integration.page.server import PageServer, service_without_rules
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.fakes.pagedata import HOSTILE, SCENES, fresh_scene
+from tests.fakes.pagescenes import HOSTILE, SCENES, fresh_scene
 from tests.integration.page.browsing import OpenPage
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 
-from tests.fakes.pagedata import SCENES, copying
+from tests.fakes.pagedata import copying
+from tests.fakes.pagescenes import SCENES
 from tests.integration.page.browsing import OpenPage
 
 WIDTHS = (360, 768, 1280, 2560)

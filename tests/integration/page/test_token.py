@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.fakes.pagedata import fresh_scene
+from tests.fakes.pagescenes import fresh_scene
 from tests.integration.page.browsing import OpenPage
 from tests.integration.page.server import TOKEN, PageServer
 
@@ -77,3 +77,36 @@ def test_locked_page_opens_with_the_token(open_page: OpenPage) -> None:
     seen.page.reload()
 
     expect(seen.page.locator("h1")).to_have_text("All 7 mirrors are fresh")
+
+
+UNSET = {
+    "code": "API_TOKEN_UNSET",
+    "message": "this needs the token of the API, and none is set up",
+    "remedy": "set `MIRRORD_API_TOKEN_FILE` to a file that holds one, and start mirrord again",
+}
+
+
+def test_token_that_is_not_set_up_is_not_asked_for(open_page: OpenPage) -> None:
+    seen = open_page(fresh_scene(), expected=("403",))
+    seen.server.refusal = UNSET
+
+    seen.card("nginx").locator(".act button").click()
+
+    expect(seen.page.locator("#toast")).to_contain_text("none is set up; set `MIRRORD_API_TOKEN_FILE` to a file")
+    expect(seen.page.locator("#token")).to_be_hidden()
+
+
+def test_page_that_is_refused_says_why(open_page: OpenPage) -> None:
+    def refuse(server: PageServer) -> None:
+        server.refusal = UNSET
+
+    seen = open_page(fresh_scene(), prepare=refuse, is_live=False, expected=("403",))
+
+    expect(seen.page.locator("h1")).to_have_text("The service refuses this page")
+    expect(seen.page.locator("#details")).to_contain_text("none is set up; set MIRRORD_API_TOKEN_FILE")
+    expect(seen.page.locator("#link-word")).to_have_text("refused")
+
+    seen.server.refusal = None
+
+    expect(seen.page.locator("h1")).to_have_text("All 7 mirrors are fresh")
+    expect(seen.page.locator("#details li")).to_have_count(0)
