@@ -31,24 +31,26 @@ HOLDERS = [Repository(A.host, "gone/app"), Repository(A.host, "mirror/app"), Rep
 held = st.dictionaries(st.sampled_from(TAGS), st.sampled_from(IMAGES))
 
 
-def claims(*digests: Digest) -> st.SearchStrategy[ImageMemory]:
-    """Return memories of images on targets, most of them wrong; ``digests`` are what they may say is served."""
-    maybe = st.none() | MOMENTS
+def claims(*digests: Digest) -> st.SearchStrategy[list[ImageMemory]]:
+    """Return a memory of each image on each target, most of them wrong; ``digests`` are what they say is served."""
+    names = [(tag, target, other) for tag in TAGS for target in TARGETS for other in sorted({tag, TAGS[0]})]
+    keys = [ImageKey(str(tag), target, str(other)) for tag, target, other in names]
+    return st.tuples(*(claim(key, *digests) for key in keys)).map(list)
+
+
+def claim(key: ImageKey, *digests: Digest) -> st.SearchStrategy[ImageMemory]:
+    """Return what may be claimed of one image."""
+    maybe = MOMENTS | st.none()
     return st.builds(
         ImageMemory,
-        key=st.builds(
-            ImageKey,
-            ref=st.sampled_from([str(tag) for tag in TAGS]),
-            target=st.sampled_from(TARGETS),
-            target_tag=st.sampled_from([str(tag) for tag in TAGS]),
-        ),
+        key=st.just(key),
         state=st.sampled_from(ImageState),
         digest=st.none() | st.sampled_from(DIGESTS),
         first_seen=maybe,
         behind_since=maybe,
-        served=st.none() | st.sampled_from(digests),
+        served=st.sampled_from([*digests, None]),
         proven_at=maybe,
-        scope=st.sampled_from(["right", "wrong"]),
+        scope=st.sampled_from(["right", "right", "wrong"]),
         referrers_at=maybe,
         referrers_mark=st.sampled_from(["", "made up"]),
         subjects=st.lists(st.sampled_from([*DIGESTS, NOWHERE]), max_size=2, unique=True).map(tuple),
@@ -100,7 +102,7 @@ def stories(platforms: tuple[str, ...], *served: Digest) -> st.SearchStrategy[St
     return st.builds(
         Story,
         holds=st.fixed_dictionaries({SOURCE: held.filter(bool), A: held, B: held}),
-        claims=st.lists(claims(*served), max_size=8).map(tuple),
+        claims=claims(*served).map(tuple),
         seen=st.lists(st.tuples(st.sampled_from(TAGS), st.sampled_from(DIGESTS), MOMENTS), max_size=4).map(tuple),
         holders=st.lists(st.tuples(st.sampled_from(HOLDERS), st.sampled_from(BLOBS)), max_size=6).map(tuple),
         platforms=st.just(platforms),
