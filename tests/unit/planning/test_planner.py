@@ -5,12 +5,13 @@ import pytest
 
 from mirrord.oci.digest import Digest
 from mirrord.oci.reference import LayoutDirectory, Location, Repository, Tag
+from mirrord.planning.memory import SeenDigest
 from mirrord.planning.observation import ImageObservation, TagObservation, TargetFact, unasked
 from mirrord.planning.pattern import TagPattern
 from mirrord.planning.plan import Decision, TagPlan
 from mirrord.planning.planner import plan_image
 from mirrord.planning.report import Problem
-from mirrord.planning.rule import Policy, Rule, Source
+from mirrord.planning.rule import OnRollback, Policy, Rule, Source
 from tests.fakes.images import digest_of, make_index
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
@@ -104,6 +105,69 @@ def test_plan_never_moves_a_tag_that_the_policy_protects(policy: Rule, target_ta
 )
 def test_plan_lets_a_policy_forbid_moves_alone(policy: Rule, digest: Digest | None, decision: Decision) -> None:
     assert only(policy, observe(("1.0.0", [fact(digest)]))).decision is decision
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        (rule(), "the target was shown to serve this digest, not long ago"),
+        (rule("1.*"), "mirrored, and immutable: not asked for again"),
+    ],
+    ids=["proven", "immutable"],
+)
+def test_plan_says_that_a_target_was_not_asked(policy: Rule, reason: str) -> None:
+    plan = only(policy, observe(("1.0.0", [replace(fact(WANTED), seen=False)])))
+
+    assert (plan.decision, plan.reason, plan.seen) == (Decision.UP_TO_DATE, reason, False)
+
+
+# --- tags that return to an older digest
+
+NEWER = SeenDigest(tag="1.0.0", digest=digest_of("newer"), first_seen=NOW)
+
+
+def returned(digest: Digest | None) -> ImageObservation:
+    """Return the observation of a tag that went back, and of a target that holds ``digest``."""
+    observation = observe(("1.0.0", [fact(digest)]))
+    return replace(observation, tags=tuple(replace(tag, newer=NEWER) for tag in observation.tags))
+
+
+def rolling(rule: Rule, what: OnRollback) -> Rule:
+    return replace(rule, policy=replace(rule.policy, on_rollback=what))
+
+
+@pytest.mark.covers("C8")
+@pytest.mark.parametrize("digest", [OLD, None], ids=["moved", "absent"])
+def test_plan_refuses_an_older_image_where_the_rule_blocks_it(digest: Digest | None) -> None:
+    plan = only(rolling(rule(), OnRollback.BLOCK), returned(digest))
+
+    assert plan.decision is Decision.REFUSE
+    assert plan.problem is not None
+    assert plan.problem.code == "ROLLBACK_BLOCKED"
+    assert f"returned to sha256:{WANTED.short}..., older than sha256:{NEWER.digest.short}..." in plan.problem.message
+    assert "2025-01-01 00:00 UTC" in plan.problem.message
+    assert plan.reason.startswith(plan.problem.message)
+
+
+@pytest.mark.parametrize(
+    ("what", "digest", "decision"),
+    [
+        (OnRollback.WARN, OLD, Decision.REPLACE),
+        (OnRollback.WARN, None, Decision.COPY),
+        (OnRollback.BLOCK, WANTED, Decision.UP_TO_DATE),
+    ],
+)
+def test_plan_takes_an_older_image_where_the_rule_lets_it_or_the_target_has_it(
+    what: OnRollback, digest: Digest | None, decision: Decision
+) -> None:
+    assert only(rolling(rule(), what), returned(digest)).decision is decision
+
+
+def test_plan_names_the_policy_that_forbids_any_move_before_a_rollback() -> None:
+    plan = only(rolling(rule("1.*"), OnRollback.BLOCK), returned(OLD))
+
+    assert plan.problem is not None
+    assert plan.problem.code == "TAG_IMMUTABLE"
 
 
 def test_plan_moves_a_tag_that_no_pattern_means() -> None:
