@@ -39,6 +39,7 @@ class Reloader:
         adopt: puts a configuration in force.
         settle: told its rules after that, to forget what is known of others.
         report: takes what is to be shown of it.
+        registries: the settings in force.
     """
 
     path: str
@@ -51,7 +52,7 @@ class Reloader:
     settle: Callable[[Sequence[Rule]], Awaitable[None]]
     report: Callable[[ConfigStatus], None]
     network: Network = field(default_factory=Network)
-    config: Config | None = None
+    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     status: ConfigStatus | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
@@ -76,8 +77,7 @@ class Reloader:
 
     def files(self) -> list[Path]:
         """Return the files beside the configuration whose change has it read again: secrets and certificates."""
-        registries = self.config.registries.values() if self.config is not None else ()
-        return [Path(path) for settings in registries for path in _files_of(settings)]
+        return [Path(path) for settings in self.registries.values() for path in _files_of(settings)]
 
     async def _put_in_force(self) -> ConfigStatus:
         config = await anyio.to_thread.run_sync(lambda: load_config(self.path, self.environment))
@@ -87,7 +87,7 @@ class Reloader:
         except MirrordError:
             retired.set()
             raise
-        self.config = config
+        self.registries = config.registries
         await self.settle(config.rules)
         now = self.clock.now()
         warnings = tuple(str(warning) for warning in config.warnings)

@@ -18,6 +18,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from mirrord import __version__
+from mirrord.app.footprint import give_back, keep_small
 from mirrord.app.parts import Network, SystemClock
 from mirrord.app.reload import Reloader, watched
 from mirrord.config.process import ProcessSettings, require_api_token
@@ -44,6 +45,8 @@ COUNT_EVERY_S = 2.0
 QUOTAS_EVERY_S = 30.0
 SAVED_EVERY_S = 300.0
 TRIM_EVERY_S = 3600.0
+IDLE_EVERY_S = 60.0
+"""How often memory is given back, while no rule runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ async def serve(serving: Serving) -> int:
     """
     settings = serving.settings
     require_api_token(settings)
+    keep_small()
     clock = SystemClock()
     metrics = Metrics()
     log = open_log(
@@ -161,6 +165,7 @@ class _Process:
             rules = len(self._board.entries)
             self._hub.emit(ServiceStarted(url=url, rules=rules, version=__version__))
             self._serving.on_ready(url)
+            await self._rest()
             if file is not None:
                 group.start_soon(self._watch, reloader, file, since)
             group.start_soon(self._look_after_itself)
@@ -239,6 +244,7 @@ class _Process:
             _Chore(QUOTAS_EVERY_S, self._board.save_quotas),
             _Chore(SAVED_EVERY_S, self._board.count_saved),
             _Chore(TRIM_EVERY_S, self._trim),
+            _Chore(IDLE_EVERY_S, self._rest),
         )
         begun = self._clock.monotonic()
         for chore in chores:
@@ -265,6 +271,10 @@ class _Process:
                 await self._board.refresh(running.rule.name)
         if self._board.saved_is_old:
             await self._board.count_saved()
+
+    async def _rest(self) -> None:
+        if not self._service.running:
+            await anyio.to_thread.run_sync(give_back)
 
     async def _trim(self) -> None:
         await self._state.history.trim(self._clock.now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -34,6 +35,7 @@ def run_service(config: str | None) -> int:
 
     settings = load_process_settings(os.environ)
     serving = Serving(config=config, settings=settings, environment=os.environ, stream=sys.stderr)
+    gc.collect()  # once, thoroughly: what importing left behind would stay for months
     collect_garbage_from_here()
     number = anyio.run(serve, serving, backend="asyncio", backend_options={"use_uvloop": has_uvloop()})
     return SIGNAL_BASE + number if number else 0

@@ -9,14 +9,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TextIO
 
-import structlog
-
 from mirrord.ports.events import Event, EventSink, RuleStarted, RunBegan, RunEnded
 from mirrord.telemetry.liblogs import Library, listening
 from mirrord.telemetry.logevents import Level, Line, line_of
 from mirrord.telemetry.loglimit import MOST_ALIKE, Allowance, Kind
 from mirrord.telemetry.logtext import clean
 from mirrord.telemetry.logwriter import LineWriter
+from mirrord.telemetry.slim import structlog
 
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _MOST_RUNS = 10_000
