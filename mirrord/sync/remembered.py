@@ -49,11 +49,12 @@ class Remembered:
         self.now = now
         self._memory = memory
         self._rule = rule
-        self._source = source
+        self.source = source
         self._scope = scope_of(rule)
         self._images = dict(images)
         self._proofs = _latest_proofs(images.values())
         self._wanted = _wanted_by_source(images.values(), self._scope)
+        self._locations: list[Location] | None = None
         self._present: set[ImageKey] = set()
         self._gone: set[ImageKey] = set()
 
@@ -183,7 +184,7 @@ class Remembered:
         """Forget images that vanished or are not wanted, and after a ``complete`` look those that it did not show."""
         gone = [key for key in self._images if key not in self._present and (complete or key in self._gone)]
         if gone:
-            self._memory.drop_images(self._rule.name, self._source, gone)
+            self._memory.drop_images(self._rule.name, self.source, gone)
 
     def take_result(self, result: UnitResult, at: datetime, heard: Heard | None = None) -> None:
         """Keep what came of an image that was to be written; ``heard``: with the attachments that were looked for."""
@@ -217,7 +218,7 @@ class Remembered:
         )
 
     def _proof(self, target: Location, source_tag: Tag | None, target_tag: Tag | None) -> ImageMemory | None:
-        if isinstance(target, LayoutDirectory):
+        if not self._proofs or isinstance(target, LayoutDirectory):
             return None
         key = self._key(source_tag, target, target_tag)
         proof = self._proofs.get((target, _name(key)))
@@ -230,13 +231,15 @@ class Remembered:
 
     def _of(self, tag: Tag) -> list[tuple[ImageKey, ImageMemory]]:
         """Return what is known of a tag's images, one a target; nothing where any of them is not known."""
+        if not self._images:
+            return []
         try:
-            keys = [
-                self._key(tag, template.location(self._source), template.tag(tag, self._source))
-                for template in self._rule.targets
-            ]
+            if self._locations is None:
+                self._locations = [template.location(self.source) for template in self._rule.targets]
+            names = [template.tag(tag, self.source) for template in self._rule.targets]
         except InvalidReferenceError:
             return []
+        keys = [self._key(tag, location, name) for location, name in zip(self._locations, names, strict=True)]
         found = [(key, self._images[key]) for key in keys if key in self._images]
         return found if len(found) == len(keys) else []
 
@@ -273,7 +276,7 @@ class Remembered:
 
     def _keep(self, images: Sequence[ImageMemory]) -> None:
         if images:
-            self._memory.keep_images(self._rule.name, self._source, images)
+            self._memory.keep_images(self._rule.name, self.source, images)
 
 
 def _name(key: ImageKey) -> str:

@@ -201,9 +201,9 @@ class Run:
             line for seen, one in zip(images, plans, strict=True) for line in rollback_warnings(seen, one.plan)
         ]
         run.looked = run.looked and looks.seen
-        self._remember_look(run, source, remembered, plans, looks.settled)
-        run.planned += plans
         settled = [to_come(result, run.rule, run.arriving) for result in looks.settled]
+        self._remember_look(run, remembered, plans, _unchanged(looks.settled, settled))
+        run.planned += plans
         for result in chain(settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
             self._settle(run, result, carried_out=False)
         changes = [target for planned in plans for target in planned.plan.changes]
@@ -211,19 +211,18 @@ class Run:
         self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=len(changes), tags=tags))
 
     def _remember_look(
-        self,
-        run: RuleRun,
-        source: Location,
-        remembered: Remembered,
-        plans: Sequence[Planned],
-        settled: Sequence[UnitResult],
+        self, run: RuleRun, remembered: Remembered, plans: Sequence[Planned], settled: Sequence[UnitResult]
     ) -> None:
-        """Keep what the look found out before anything is written: also a run that breaks off tells the truth."""
-        run.remembered[source] = remembered
+        """Keep what the look found out before anything is written: also a run that breaks off tells the truth.
+
+        What the rule does not take any more is forgotten, unless a listing that may lack tags is all there is to go by.
+        """
+        run.remembered[remembered.source] = remembered
         remembered.take_plans((planned.plan, planned.late) for planned in plans)
         remembered.take_settled(settled)
-        known = self._context.listings.known(source)
-        remembered.close(complete=known is None or known.complete)
+        named = run.rule.source.tag or run.rule.source.digest or run.rule.tags.literal_tags
+        known = self._context.listings.known(remembered.source)
+        remembered.close(complete=bool(named) or known is None or known.complete)
 
     def _settle(self, run: RuleRun, result: UnitResult, *, carried_out: bool = True) -> None:
         run.results.append(result)
@@ -329,6 +328,11 @@ def group_plans(rules: Sequence[Sequence[Planned]]) -> list[list[Planned]]:
         if planned is not None and planned.needs_work:
             groups.setdefault(planned.key, []).append(planned)
     return list(groups.values())
+
+
+def _unchanged(before: Sequence[UnitResult], after: Sequence[UnitResult]) -> list[UnitResult]:
+    """Return the results that stayed what they were."""
+    return [new for old, new in zip(before, after, strict=True) if old is new]
 
 
 def _rules_of(group: Sequence[Planned]) -> set[str]:

@@ -152,7 +152,7 @@ def test_another_scope_forgets_what_was_heard_of_attachments() -> None:
         pytest.param(PROVEN, OLD, None, id="it served this"),
         pytest.param(PROVEN, NEW, NOW, id="it served another"),
         pytest.param(replace(PROVEN, behind_since=BEFORE), NEW, BEFORE, id="behind already"),
-        pytest.param(None, NEW, None, id="nothing known"),
+        pytest.param(None, NEW, NOW, id="nothing known: it counts as not served"),
     ],
 )
 def test_look_that_fails_at_the_target_erases_no_proof(

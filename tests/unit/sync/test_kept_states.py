@@ -226,6 +226,29 @@ async def test_images_are_kept_where_a_listing_may_lack_tags(scene: KeptScene) -
     assert state(scene) is ImageState.IN_SYNC
 
 
+async def test_literal_tags_that_the_rule_names_no_more_are_forgotten(scene: KeptScene) -> None:
+    """Also where nothing but a listing that may lack tags was made: what is named needs none."""
+    scene.memory.tell_in_bulk(SOURCE.host, page_size=1000)
+    for tag in ("2.0", "3.0", "4.0"):
+        scene.memory.add(SOURCE, make_image(tag), tag)
+    await scene.sync(make_rule(tags=only("1.0", "2.0", "3.0", "4.0")))
+
+    await scene.sync(make_rule(tags=only("2.0", "3.0", "4.0")))
+
+    assert scene.memory.count("bulk_tags") > 0
+    assert sorted(kept.key.ref for kept in scene.kept.all()) == ["2.0", "3.0", "4.0"]
+
+
+async def test_plan_keeps_nothing_of_images_that_another_rule_would_write_first(scene: KeptScene) -> None:
+    first = make_rule("first", A)
+    second = make_rule("second", B, source=A, tags=only("1.0"))
+
+    run = await scene.look(first, second)
+
+    assert ("1.0", B) in stands(run)
+    assert scene.kept.all("second") == []
+
+
 async def test_images_of_repositories_that_are_not_read_any_more_are_forgotten(scene: KeptScene) -> None:
     gone = Repository(SOURCE.host, "gone")
     scene.memory.add(gone, make_image("gone"), "1.0")
