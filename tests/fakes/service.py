@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from mirrord.planning.status import Cause, RuleStatus, ServiceStatus
 from mirrord.ports.service import Check, Health, ServiceView, Ticket
-from tests.fakes.pagedata import fresh_scene
+from tests.fakes.pagescenes import fresh_scene
 
 WELL = Check(name="state", ok=True, detail="can be read and written")
 

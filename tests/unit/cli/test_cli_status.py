@@ -24,7 +24,7 @@ from mirrord.web.answers import dump
 from tests.fakes.clock import FakeClock
 from tests.fakes.commands import run_command
 from tests.fakes.history import RamHistory
-from tests.fakes.pagedata import SCENES, behind_scene, hostile_scene
+from tests.fakes.pagescenes import SCENES, behind_scene, hostile_scene
 from tests.fakes.service import WELL, FakeView
 
 pytestmark = pytest.mark.usefixtures("bare")

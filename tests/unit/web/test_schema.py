@@ -19,7 +19,8 @@ from schemathesis.specs.openapi.checks import (
 from mirrord.web import create_app
 from tests.fakes.clock import FakeClock
 from tests.fakes.history import RamHistory
-from tests.fakes.pagedata import behind_scene, make_run
+from tests.fakes.pagedata import make_run
+from tests.fakes.pagescenes import behind_scene
 from tests.fakes.service import FakeView
 from tests.unit.web.conftest import TOKEN
 
