@@ -18,6 +18,12 @@ KEPT_DAMAGED = 3
 """Damaged files that are kept beside the store, for whoever wants to know what happened."""
 
 BUSY_MS = 5_000
+_STATEMENTS = 64
+"""Statements that are kept compiled: there are some thirty of them."""
+
+_CACHE_KIB = 1024
+"""Memory of each connection for pages of the file; the system's cache holds them too."""
+
 _SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
 
@@ -40,7 +46,10 @@ def open_file(path: Path, now: datetime) -> tuple[Engine, bool]:
 def connect(path: Path) -> Engine:
     """Return an engine with one connection, which may be used from any thread, one at a time."""
     engine = create_engine(
-        f"sqlite:///{path.absolute()}", poolclass=StaticPool, connect_args={"check_same_thread": False}
+        f"sqlite:///{path.absolute()}",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+        query_cache_size=_STATEMENTS,
     )
 
     @event.listens_for(engine, "connect")
@@ -51,6 +60,7 @@ def connect(path: Path) -> Engine:
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "foreign_keys=ON",
+            f"cache_size=-{_CACHE_KIB}",
             "journal_size_limit=16777216",
         ):
             cursor.execute(f"PRAGMA {pragma}")
