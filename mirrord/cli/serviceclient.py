@@ -19,6 +19,8 @@ LARGEST_ANSWER = 64 * 1024 * 1024
 
 _DEFAULT = "127.0.0.1:8080"
 _PIECE = 1024 * 1024
+_GRACE_S = 0.5
+"""So much longer the thread has, which knows better what went wrong."""
 _LARGEST_TOKEN = 4096
 _HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not listened on
 
@@ -80,6 +82,31 @@ def ask(base: str, path: str, environment: Mapping[str, str]) -> Answer:
         ServiceUnreachableError: nothing answers in time.
         ServiceForeignError: the answer is too large, or leads elsewhere.
     """
+    import threading
+
+    found: list[Answer | Exception] = []
+
+    def work() -> None:
+        try:
+            found.append(_exchange(base, path, environment))
+        except Exception as exc:  # noqa: BLE001 - raised by the thread that waits
+            found.append(exc)
+
+    # No timeout of a socket bounds the whole: neither a slow resolver nor a head that comes byte by byte.
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(DEADLINE_S + _GRACE_S)
+    if not found:
+        raise ServiceUnreachableError(
+            f"no whole answer came from {base} within {DEADLINE_S:g} s",
+            remedy="look at its log, or give another address with --url",
+        )
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def _exchange(base: str, path: str, environment: Mapping[str, str]) -> Answer:
     import http.client
     import time
     from urllib.error import URLError

@@ -59,6 +59,16 @@ class Access:
             return
         await self._prove(given)
 
+    async def may_read(self, headers: Headers) -> bool:
+        """Say whether one who asks with these headers may see data now: a token may be another one by then."""
+        if not self.is_loopback and _bearer(headers) is None:
+            return False
+        try:
+            await self.check_token("", headers)
+        except HttpError:
+            return False
+        return True
+
     async def check_write(self, headers: Headers) -> None:
         """Refuse a request that changes something and comes from elsewhere, or without the token.
 

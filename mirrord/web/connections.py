@@ -44,15 +44,18 @@ class _BoundedProtocol(H11Protocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._deadline: asyncio.TimerHandle | None = None
+        self.heard_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own
         super().connection_made(transport)
-        if len(self.connections) > self.bounds.connections:
+        self.heard_at = self.loop.time()
+        if len(self.connections) > self.bounds.connections and not self._make_room():
             transport.abort()
             return
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._unwatch()
@@ -80,6 +83,20 @@ class _BoundedProtocol(H11Protocol):
         """Answer what is no HTTP, in the shape that all errors have."""
         del msg  # it says no more than that
         self._refuse(HttpError(400, "this is no valid HTTP request", code="REQUEST_INVALID"))
+
+    def _make_room(self) -> bool:
+        """Break the connection that has been silent for longest of those that wait for a request; say if one did.
+
+        Else whoever holds connections open keeps health checks out, and has the service killed.
+        """
+        waiting = [other for other in self.connections - {self} if isinstance(other, _BoundedProtocol)]
+        idle = [other for other in waiting if other.conn.their_state is h11.IDLE]
+        if not idle:
+            return False
+        silent = min(idle, key=lambda other: other.heard_at)
+        self.connections.discard(silent)  # it is gone a little later only
+        silent.transport.abort()
+        return True
 
     def _watch(self) -> None:
         self._deadline = self.loop.call_later(self.bounds.head_s, self._late)

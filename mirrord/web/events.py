@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 from starlette.responses import Response
@@ -29,6 +29,9 @@ MOST_CLIENTS = 100
 MOST_WAITING = 64
 
 _ALIVE = b": alive\n\n"
+
+MayGoOn = Callable[[], Awaitable[bool]]
+"""Says whether one who looks on still may."""
 
 
 class Client:
@@ -93,8 +96,8 @@ class Broadcaster:
         """How many look on."""
         return len(self._clients)
 
-    def stream(self) -> EventStream:
-        """Return the answer to one who wants to look on.
+    def stream(self, may_go_on: MayGoOn | None = None) -> EventStream:
+        """Return the answer to one who wants to look on; ``may_go_on`` is asked every `ALIVE_S` at the latest.
 
         Raises:
             HttpError: there are too many, or the service ends.
@@ -107,7 +110,7 @@ class Broadcaster:
                 remedy="close some pages, or ask for /api/v1/status now and then",
                 headers={"Retry-After": "30"},
             )
-        return EventStream(self)
+        return EventStream(self, may_go_on)
 
     def join(self) -> Client:
         """Add one who looks on, to whom everything is told first."""
@@ -131,6 +134,10 @@ class Broadcaster:
             if self._task is not None:
                 self._task.cancel()
                 self._task = None
+
+    def now(self) -> float:
+        """Return the moment, in monotonic seconds."""
+        return self._clock.monotonic()
 
     def took(self, client: Client) -> None:
         """Note that a client has taken what waited."""
@@ -186,10 +193,11 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, broadcaster: Broadcaster | None = None) -> None:
+    def __init__(self, broadcaster: Broadcaster | None = None, may_go_on: MayGoOn | None = None) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._broadcaster = broadcaster
+        self._may_go_on = may_go_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send events as they come."""
@@ -208,7 +216,13 @@ class EventStream(Response):
     async def _send(self, client: Client, send: Send) -> None:
         assert self._broadcaster is not None, "only the broadcaster makes streams"
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        asked_at = self._broadcaster.now()
         while (taken := await client.take()) is not None:
+            # Something comes every `ALIVE_S` at the latest. A token that was replaced opens nothing any more.
+            if self._broadcaster.now() - asked_at >= ALIVE_S:
+                asked_at = self._broadcaster.now()
+                if self._may_go_on is not None and not await self._may_go_on():
+                    break
             await send({"type": "http.response.body", "body": taken, "more_body": True})
             self._broadcaster.took(client)
         await send({"type": "http.response.body", "body": b"", "more_body": False})

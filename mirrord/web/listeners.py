@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 
@@ -27,8 +28,10 @@ async def open_listeners(host: str, port: int) -> list[socket.socket]:
             wanted = found[0].getsockname()[1] if found else port
             try:
                 found.append(_listen(family, address, wanted, is_dual=not host))
-            except OSError:
-                if not found:  # a name that has one usable address is enough
+            except OSError as exc:
+                # One usable address of a name is enough, but where another program has one of them, clients of the
+                # name would come to that program, and bring it their token.
+                if not found or exc.errno == errno.EADDRINUSE:
                     raise
     except OSError as exc:
         for listener in found:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
+from urllib.parse import quote as percent
 
 from fastapi import APIRouter, Depends, Request, Security
 from fastapi.security import HTTPBearer
@@ -81,7 +83,7 @@ def _add_rules(router: APIRouter, sources: Sources) -> None:
                 remedy="ask again once it has started again",
                 headers={"Retry-After": "30"},
             )
-        return json_answer(ticket, status=202)
+        return json_answer(ticket, status=202, headers={"Location": f"{API}/runs/{percent(ticket.run, safe='')}"})
 
 
 def _add_runs(router: APIRouter, history: History) -> None:
@@ -122,9 +124,9 @@ def _add_events(router: APIRouter, sources: Sources) -> None:
     @router.get(
         "/events", status_code=200, response_class=EventStream, responses=stream, dependencies=[Depends(allow())]
     )
-    async def events() -> Response:
+    async def events(request: Request) -> Response:
         """Follow changes: `status` first, then `rule`, `service`, `run` and `gone` as they come."""
-        return sources.events.stream()
+        return sources.events.stream(partial(sources.access.may_read, request.headers))
 
 
 def health_routes(sources: Sources) -> APIRouter:
@@ -134,14 +136,14 @@ def health_routes(sources: Sources) -> APIRouter:
     failed: dict[int | str, dict[str, Any]] = {503: {"model": HealthAnswer, "description": "A check is not well."}}
 
     @router.get("/livez", response_model=HealthAnswer, responses=failed)
-    async def livez() -> Response:
-        """Tell whether the service makes progress."""
-        return _health(view.health().live)
+    async def livez(request: Request) -> Response:
+        """Tell whether the service makes progress. Details are for those who may read."""
+        return _health(view.health().live, tells=await sources.access.may_read(request.headers))
 
     @router.get("/readyz", response_model=HealthAnswer, responses=failed)
-    async def readyz() -> Response:
-        """Tell whether the service has a configuration and a state store that can be used."""
-        return _health(view.health().ready)
+    async def readyz(request: Request) -> Response:
+        """Tell whether the service has a configuration and a usable state store. Details are for those who may read."""
+        return _health(view.health().ready, tells=await sources.access.may_read(request.headers))
 
     @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics(request: Request) -> Response:
@@ -152,8 +154,11 @@ def health_routes(sources: Sources) -> APIRouter:
     return router
 
 
-def _health(checks: tuple[Check, ...]) -> Response:
+def _health(checks: tuple[Check, ...], *, tells: bool) -> Response:
     is_well = all(check.ok for check in checks)
+    if not tells:
+        # A store's own words may name its path, host or user, and these answers are open to everyone.
+        checks = tuple(replace(check, detail="") for check in checks)
     return json_answer(HealthAnswer(ok=is_well, checks=checks), status=200 if is_well else 503)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from fastapi import FastAPI
 
-from mirrord.cli.serviceclient import service_url
+from mirrord.cli.serviceclient import DEADLINE_S, service_url
 from mirrord.cli.status import status_lines
 from mirrord.errors import UsageError
 from mirrord.ports.service import Check, Health
@@ -250,10 +252,13 @@ def test_address_that_cannot_be_read_is_refused_and_shows_no_password(url: str) 
 def test_healthcheck_tells_by_its_code_whether_the_service_lives_and_is_ready() -> None:
     full = Check(name="state", ok=False, detail="the disk is full")
     view = FakeView(checks=Health(live=(WELL,), ready=(full,)))
-    with service(view, is_loopback=False) as url:
+    with service(view) as url:
         live = run_command("healthcheck", "--url", url)
         ready = run_command("healthcheck", "--ready", "--url", url)
+    with service(view, is_loopback=False) as url:
+        others = run_command("healthcheck", "--ready", "--url", url)
 
+    assert others == (1, "state: not ok\n", "")  # whoever shows no token gets no details
     assert live == (0, "state: ok, can be read and written\n", "")
     assert ready == (1, "state: not ok, the disk is full\n", "")
 
@@ -262,3 +267,28 @@ def test_healthcheck_fails_with_1_for_whatever_reason() -> None:
     codes = [run_command("healthcheck", "--url", url).code for url in ("http://127.0.0.1:1", "no address")]
 
     assert codes == [1, 1]
+
+
+def test_answer_that_comes_byte_by_byte_is_waited_for_no_longer_than_any() -> None:
+    """No timeout of a socket ends a head of which something always comes."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                while not ended.wait(0.2):
+                    connection.sendall(b"y")
+
+        worker = threading.Thread(target=trickle)
+        worker.start()
+        begun = time.monotonic()
+        done = run_command("healthcheck", "--url", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        took = time.monotonic() - begun
+        ended.set()
+        worker.join()
+
+    assert done.code == 1
+    assert "SERVICE_UNREACHABLE" in done.stderr
+    assert took < 2 * DEADLINE_S

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mirrord.errors import StartupError
+from mirrord.ports.service import Check, Health
 from tests.fakes.service import FakeView
 from tests.unit.web.conftest import TOKEN, MakeApp, client_of
 
@@ -219,3 +220,16 @@ def test_token_file_that_is_absent_stops_the_start(make_app: MakeApp, tmp_path: 
         make_app(token=os.fspath(tmp_path / "none"))
 
     assert raised.value.code == "API_TOKEN_INVALID"
+
+
+async def test_details_of_health_are_for_those_alone_who_may_read(make_app: MakeApp, view: FakeView) -> None:
+    """A state store's own words may name its host and user, and health is open to everyone."""
+    failing = Check(name="state", ok=False, detail="cannot connect to mirrord@db.internal")
+    view.checks = Health(live=(failing,), ready=(failing,))
+    async with client_of(make_app(is_loopback=False)) as anyone, client_of(make_app(is_loopback=False), TOKEN) as owner:
+        for path in ("/livez", "/readyz"):
+            told, whole = await anyone.get(path), await owner.get(path)
+
+            assert (told.status_code, whole.status_code) == (503, 503)
+            assert told.json()["checks"] == [{"name": "state", "ok": False, "detail": ""}]
+            assert whole.json()["checks"][0]["detail"] == failing.detail

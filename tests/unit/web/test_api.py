@@ -314,3 +314,10 @@ async def test_floats_and_times_are_as_json_has_them(make_app: MakeApp, view: Fa
     assert told["freshness_seconds"] == 12.5
     assert told["last_looked"].endswith("Z")
     assert replace(rule, freshness_seconds=0.0) != rule
+
+
+async def test_run_that_was_asked_for_is_told_where_it_will_be(make_app: MakeApp) -> None:
+    async with client_of(make_app(), TOKEN) as client:
+        answer = await client.post(SYNC)
+
+    assert answer.headers["location"] == f"/api/v1/runs/{answer.json()['run']}"

@@ -271,3 +271,32 @@ async def test_streams_end_with_the_service(broadcaster: Broadcaster) -> None:
     assert ended is None
     with pytest.raises(HttpError):
         broadcaster.stream()
+
+
+async def test_stream_ends_once_its_token_is_one_no_more(broadcaster: Broadcaster, clock: FakeClock) -> None:
+    answers = [True, False]
+    sent: list[Message] = []
+
+    async def may_go_on() -> bool:
+        return answers.pop(0)
+
+    async def receive() -> Message:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def follow() -> None:
+        await broadcaster.stream(may_go_on)({}, receive, send)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(follow)
+        await anyio.wait_all_tasks_blocked()
+        for _ in range(round(2 * ALIVE_S / EVERY_S) + 2):
+            clock.advance(EVERY_S)
+            await anyio.wait_all_tasks_blocked()
+
+    assert answers == []
+    assert [message.get("body") for message in sent][2:] == [b": alive\n\n", b""]
+    assert broadcaster.clients == 0

@@ -203,18 +203,21 @@ async def test_bare_line_feed_in_a_second_head_is_refused_too(make_app: MakeApp)
 
 
 @pytest.mark.covers("E147")
-async def test_connections_beyond_the_bound_are_closed_and_the_others_served(make_app: MakeApp) -> None:
+async def test_connections_beyond_the_bound_are_closed_where_all_are_in_use(
+    make_app: MakeApp, view: FakeView, clock: FakeClock
+) -> None:
     async with served(make_app(), limits=Limits(connections=3)) as (_, port):
         kept = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(3)]
+        for stream in kept:
+            await stream.send(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            with anyio.fail_after(10):
+                while b"event: status" not in await stream.receive():
+                    pass
         refused = await ask(port, b"")
-        await kept[0].send(GET + b"\r\n")
-        with anyio.fail_after(10):
-            answer = await kept[0].receive()
         for stream in kept:
             await stream.aclose()
 
     assert refused == b""
-    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_run_is_started_over_a_socket(make_app: MakeApp, view: FakeView) -> None:
@@ -245,3 +248,32 @@ async def test_body_that_does_not_arrive_is_408(make_app: MakeApp) -> None:
 
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert error_of(answer) == "REQUEST_TIMEOUT"
+
+
+@pytest.mark.covers("E147")
+async def test_silent_connections_make_room_for_who_asks(make_app: MakeApp) -> None:
+    """Whoever holds connections open must not keep the health checks of an orchestrator out."""
+    async with served(make_app(), limits=Limits(connections=10)) as (_, port):
+        silent = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(40)]
+        answer = await ask(port, GET + b"Connection: close\r\n\r\n")
+        first = await rest(silent[0])
+        for stream in silent:
+            await stream.aclose()
+
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert first == b""
+
+
+async def test_name_of_which_another_program_has_one_address_is_refused(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients of the name would come to that program, and bring it their token."""
+
+    async def resolve(_host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(socket.AF_INET, 0, 0, "", (address, port)) for address in ("127.0.0.1", "127.0.0.2")]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", resolve)
+    with socket.create_server(("127.0.0.2", 0)) as taken:
+        port = taken.getsockname()[1]
+        with anyio.fail_after(10), pytest.raises(StartupError, match="Address already in use"):
+            await serve_http(make_app(), host="mirror.internal", port=port, on_listening=lambda _url: None)
