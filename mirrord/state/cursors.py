@@ -9,12 +9,13 @@ from collections.abc import Sequence
 
 from mirrord.errors import UsageError
 
-_LONGEST = 4_096
+_LONGEST = 16_384
 
 
 def encode(values: Sequence[str]) -> str:
     """Return the cursor for a row by the values that it is sorted by."""
-    return base64.urlsafe_b64encode(json.dumps(list(values)).encode()).decode().rstrip("=")
+    text = json.dumps(list(values), ensure_ascii=False, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(cursor: str, count: int) -> list[str]:
@@ -29,9 +30,14 @@ def decode(cursor: str, count: int) -> list[str]:
         values = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError):
         raise _forged() from None
-    if not isinstance(values, list) or len(values) != count or not all(isinstance(value, str) for value in values):
+    if not isinstance(values, list) or len(values) != count or not all(map(_is_text, values)):
         raise _forged()
     return values
+
+
+def _is_text(value: object) -> bool:
+    """Say whether a value can stand in a column: JSON has halves of characters, which no column takes."""
+    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode()
 
 
 def _forged() -> UsageError:

@@ -2,103 +2,127 @@
 
 from __future__ import annotations
 
-import contextlib
+import sqlite3
+import struct
+from contextlib import suppress
 from datetime import datetime
+from enum import Enum
+from glob import escape
 from pathlib import Path
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
-from mirrord.errors import StateError
-from mirrord.state.mapping import mapped
-from mirrord.state.schema import bring_forward
+from mirrord.state.engine import BUSY_S, begin_to_write, connect
+from mirrord.state.mapping import is_damage, mapped
+from mirrord.state.schema import SCHEMA, Schema, bring_forward
 
 KEPT_DAMAGED = 3
 """Damaged files that are kept beside the store, for whoever wants to know what happened."""
 
-BUSY_MS = 5_000
-_STATEMENTS = 64
-"""Statements that are kept compiled: there are some thirty of them."""
-
-_CACHE_KIB = 1024
-"""Memory of each connection for pages of the file; the system's cache holds them too."""
-
-_SIDE_FILES = ("", "-wal", "-shm", "-journal")
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+_HEADER_BYTES = 100
+_USER_VERSION = slice(60, 64)
+"""Where a file of SQLite has the number by which a store knows its journal: sqlite.org/fileformat.html, 1.3."""
 
 
-def open_file(path: Path, now: datetime) -> tuple[Engine, bool]:
-    """Return an engine for the store at ``path``, and whether a damaged one had to be set aside for it.
+class Found(Enum):
+    """What stood where the store belongs."""
+
+    SOUND = "sound"
+    LOST = "was gone or empty"
+    DAMAGED = "was damaged and is set aside"
+
+
+class _DamagedError(Exception):
+    """A check found that the file is not sound."""
+
+
+def ready_file(
+    path: Path, now: datetime, *, was_used: bool = False, busy_s: float = BUSY_S, schema: Schema = SCHEMA
+) -> Found:
+    """See that a sound store with the newest tables stands at ``path``, and return what was found there.
+
+    ``was_used``: a process had this store before, so that it cannot be empty for being new. The caller has the lock.
 
     Raises:
         StateError: it cannot be opened, or is of a newer mirrord.
     """
     with mapped("open"):
+        found = _missing(path, now, was_used=was_used)
         try:
-            return _open(path), False
-        except DatabaseError as exc:
-            if not is_damage(exc):
+            _ready(path, busy_s, schema)
+        except (DatabaseError, sqlite3.DatabaseError, _DamagedError) as exc:
+            if not isinstance(exc, _DamagedError) and not is_damage(exc):
                 raise
+        else:
+            return found
         set_aside(path, now)
-        return _open(path), True
-
-
-def connect(path: Path) -> Engine:
-    """Return an engine with one connection, which may be used from any thread, one at a time."""
-    engine = create_engine(
-        f"sqlite:///{path.absolute()}",
-        poolclass=StaticPool,
-        connect_args={"check_same_thread": False},
-        query_cache_size=_STATEMENTS,
-    )
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: object, _record: object) -> None:
-        cursor = connection.cursor()  # type: ignore[attr-defined] # a connection of sqlite3
-        for pragma in (
-            f"busy_timeout={BUSY_MS}",
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            f"cache_size=-{_CACHE_KIB}",
-            "journal_size_limit=16777216",
-        ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    return engine
+        _ready(path, busy_s, schema)
+        return Found.DAMAGED
 
 
 def set_aside(path: Path, now: datetime) -> None:
     """Move a damaged store and what belongs to it out of the way; of those set aside before the newest are kept."""
     aside = path.with_name(f"{path.name}.damaged-{now:%Y%m%dT%H%M%S}")
-    for suffix in _SIDE_FILES:
-        with contextlib.suppress(FileNotFoundError):
+    for suffix in ("", *_SIDE_FILES):
+        with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
-    for earlier in sorted(path.parent.glob(f"{path.name}.damaged-*T??????"), reverse=True)[KEPT_DAMAGED:]:
-        for suffix in _SIDE_FILES:
-            with contextlib.suppress(OSError):
-                earlier.with_name(earlier.name + suffix).unlink()
+    stamps = sorted({file.name[: len(aside.name)] for file in path.parent.glob(f"{escape(path.name)}.damaged-*")})
+    for stamp in stamps[:-KEPT_DAMAGED]:
+        for suffix in ("", *_SIDE_FILES):
+            with suppress(OSError):
+                path.with_name(stamp + suffix).unlink()
 
 
-def is_damage(error: SQLAlchemyError) -> bool:
-    """Say whether an error means that the file holds no sound database."""
-    words = str(getattr(error, "orig", error)).lower()
-    return any(sign in words for sign in ("malformed", "not a database", "corrupt", _DAMAGED))
+def _missing(path: Path, now: datetime, *, was_used: bool) -> Found:
+    """Say whether the file is gone or empty; a journal that was left without it is of no use, and is set aside."""
+    if path.exists() and path.stat().st_size > 0:
+        return Found.SOUND
+    journals = [path.with_name(path.name + suffix) for suffix in _SIDE_FILES]
+    if any(journal.exists() and journal.stat().st_size > 0 for journal in journals):
+        set_aside(path, now)
+        return Found.LOST
+    return Found.LOST if was_used else Found.SOUND
 
 
-_DAMAGED = "the quick check found damage"
-
-
-def _open(path: Path) -> Engine:
-    engine = connect(path)
+def _ready(path: Path, busy_s: float, schema: Schema) -> None:
+    path.touch(0o600)
+    number = _header(path)
+    journal = path.with_name(f"{path.name}-wal")
+    was_killed = journal.exists() and journal.stat().st_size > 0
+    engine = connect(path, busy_s=busy_s)
+    event.listen(engine, "begin", begin_to_write)
     try:
-        with engine.connect() as connection:
-            answer = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+        _check(engine, number, thoroughly=was_killed)
+        bring_forward(engine, path, schema)
+    finally:
+        with suppress(SQLAlchemyError):
+            engine.dispose()
+
+
+def _header(path: Path) -> int:
+    """Return the number that the file itself holds, without what its journal has to add; 0: none."""
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+    return int(struct.unpack(">I", header[_USER_VERSION])[0]) if len(header) == _HEADER_BYTES else 0
+
+
+def _check(engine: Engine, number: int, *, thoroughly: bool) -> None:
+    """Have SQLite look at the file; after a process that was killed also at whether indexes and tables agree.
+
+    Raises:
+        _DamagedError: the file is not sound, or its journal is that of another store.
+        sqlite3.Error: it cannot be read at all.
+    """
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        (known,) = cursor.execute("PRAGMA user_version").fetchone()
+        if number not in {0, known}:
+            raise _DamagedError
+        (answer,) = cursor.execute(f"PRAGMA {'integrity' if thoroughly else 'quick'}_check(1)").fetchone()
         if answer != "ok":
-            raise DatabaseError("PRAGMA quick_check", {}, Exception(_DAMAGED))
-        bring_forward(engine, path)
-    except (SQLAlchemyError, StateError):
-        engine.dispose()
-        raise
-    return engine
+            raise _DamagedError
+    finally:
+        connection.close()

@@ -3,71 +3,92 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
+from urllib.parse import unquote
 
 from mirrord.errors import StateError, quote
 
 MOUNTS = "/proc/self/mountinfo"
 
-_SQLITE = "sqlite://"
-_NETWORK = frozenset({"9p", "afs", "beegfs", "ceph", "cifs", "gfs2", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3"})
+_SQLITE = re.compile(r"sqlite(?:\+(?:aio|py)sqlite)?://(?P<path>.*)", re.DOTALL)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_NETWORK = frozenset(
+    {"9p", "afs", "beegfs", "ceph", "cifs", "coda", "gfs2", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "smb3"}
+    | {"smbfs"}
+)
 """File systems on which several machines may have the same file open: SQLite's locks do not hold there."""
 
 
 def path_of(url: str) -> Path:
     """Return the file that a URL names: what follows ``sqlite://`` is its path, relative or from ``/``.
 
+    ``sqlite:///var/lib/mirrord/state.db`` and ``sqlite:////var/lib/mirrord/state.db`` are one file,
+    ``sqlite://state.db`` and ``sqlite:///./state.db`` one in the working directory. ``%20`` stands for a space, as in
+    every URL.
+
     Raises:
-        StateError: it names another kind of database.
+        StateError: it names no file, or another kind of database.
     """
-    if not url.startswith(_SQLITE):
+    match = _SQLITE.fullmatch(url)
+    if match is None:
+        # It may hold a password: it is not shown.
         raise StateError(
-            "a state store in PostgreSQL is not part of this release",
+            "postgresql needs a later release: this one keeps its state in a file",
             code="STATE_URL_INVALID",
             remedy="use a file: MIRRORD_STATE=sqlite:///var/lib/mirrord/state.db",
         )
-    return Path(os.path.normpath(url.removeprefix(_SQLITE).replace("//", "/")))
+    text = unquote(match["path"])
+    if text.startswith(("/./", "/../")):
+        text = text.removeprefix("/")
+    path = Path(os.path.normpath(f"/{text.lstrip('/')}" if text.startswith("/") else text)).absolute()
+    if not text or text.endswith("/") or "\0" in text or not path.name or path.name in {"..", ":memory:"}:
+        raise StateError(
+            f'"{quote(text)}" is no file for the state store',
+            code="STATE_URL_INVALID",
+            remedy="name one: MIRRORD_STATE=sqlite:///var/lib/mirrord/state.db",
+        )
+    return path
 
 
-def prepare(path: Path, mounts: str = MOUNTS) -> None:
+def prepare(path: Path, mounts: str = MOUNTS) -> Path:
     """See that a file can be made and written at ``path``; its directory is made where that is allowed.
+
+    Links on the way to the directory are followed. The file itself must be none: what belongs to it stands beside it,
+    and would stand beside each of its names.
+
+    Returns:
+        the same file by its real name.
 
     Raises:
         StateError: STATE_PATH_INVALID, with what is the matter.
     """
-    directory = path.absolute().parent
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as exc:
-        raise _invalid(f'the directory "{_shown(directory)}" cannot be made: {exc.strerror}') from None
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise _invalid(f'the directory "{_shown(directory)}" cannot be written by user {os.geteuid()}')
-    try:
-        kind = path.stat().st_mode
-    except FileNotFoundError:
-        kind = stat.S_IFREG
-    except OSError as exc:
-        raise _invalid(f'"{_shown(path)}" cannot be looked at: {exc.strerror}') from None
-    if not stat.S_ISREG(kind):
-        raise _invalid(f'"{_shown(path)}" is not a file')
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise _invalid(f'the file "{_shown(path)}" cannot be written by user {os.geteuid()}')
+    directory = _directory(path.parent)
+    path = directory / path.name
     system = file_system(directory, mounts)
     if system in _NETWORK:
         raise _invalid(
             f'"{_shown(directory)}" is on a network file system ({system}), where two machines could write at once',
             "put the state on a disk of this machine, or a volume that one machine mounts at a time",
         )
-    _make(path)
-
-
-def _make(path: Path) -> None:
-    """Make the file where there is none, for this user alone: it tells what somebody mirrors."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        kind = path.lstat().st_mode
+    except FileNotFoundError:
+        return path
     except OSError as exc:
-        raise _invalid(f'the file "{_shown(path)}" cannot be made: {exc.strerror}') from None
+        raise _invalid(f'"{_shown(path)}" cannot be looked at: {exc.strerror}') from None
+    if stat.S_ISLNK(kind):
+        raise _invalid(f'"{_shown(path)}" is a link', f"name the file itself: MIRRORD_STATE=sqlite://{path.resolve()}")
+    if not stat.S_ISREG(kind):
+        raise _invalid(f'"{_shown(path)}" is not a file', "name a file: MIRRORD_STATE=sqlite:///PATH")
+    if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        raise _invalid(
+            f'the file "{_shown(path)}" cannot be read and written by user {os.geteuid()}; it is owned by user '
+            f"{path.stat().st_uid}",
+            f"as root: chown {os.geteuid()} {_shown(path)}*",
+        )
+    return path
 
 
 def file_system(directory: Path, mounts: str = MOUNTS) -> str:
@@ -76,28 +97,54 @@ def file_system(directory: Path, mounts: str = MOUNTS) -> str:
     Source: proc(5), ``/proc/[pid]/mountinfo``.
     """
     try:
-        lines = Path(mounts).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path(mounts).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
         real = directory.resolve()
     except OSError:
         return ""
     best, found = -1, ""
     for line in lines:
         fields, _, rest = line.partition(" - ")
-        parts = fields.split()
+        parts = fields.split(" ")
         if len(parts) < 5 or not rest:  # noqa: PLR2004 - the mount point is the fifth
             continue
-        point = Path(parts[4].replace("\\040", " "))
+        point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), parts[4]))
+        # Of two that are mounted at one place the later one is seen.
         if real.is_relative_to(point) and len(point.parts) >= best:
-            best, found = len(point.parts), rest.split()[0]
+            best, found = len(point.parts), rest.split(" ")[0]
     return found
 
 
-def _invalid(message: str, remedy: str = "") -> StateError:
-    return StateError(
-        f"the state store cannot be used: {message}",
-        code="STATE_PATH_INVALID",
-        remedy=remedy or "make the directory for this user, or name another file: MIRRORD_STATE=sqlite:///PATH",
+def _directory(directory: Path) -> Path:
+    """Return a directory that files can be made in, by its real name."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory = directory.resolve(strict=True)
+    except (OSError, RuntimeError) as exc:
+        cause = getattr(exc, "strerror", None) or str(exc)
+        raise _invalid(f'the directory "{_shown(directory)}" cannot be made: {cause}', _elsewhere(directory)) from None
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        reason = "is on a file system that is mounted for reading only" if _is_read_only(directory) else "is not ours"
+        raise _invalid(
+            f'the directory "{_shown(directory)}" cannot be written by user {os.geteuid()}: it {reason}',
+            _elsewhere(directory),
+        )
+    return directory
+
+
+def _is_read_only(directory: Path) -> bool:
+    return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+
+
+def _elsewhere(directory: Path) -> str:
+    user = os.geteuid()
+    return (
+        f"as root: mkdir -p {_shown(directory)} && chown {user} {_shown(directory)}; or name another file: "
+        "MIRRORD_STATE=sqlite:///PATH"
     )
+
+
+def _invalid(message: str, remedy: str = "make the directory for this user, or name another file") -> StateError:
+    return StateError(f"the state store cannot be used: {message}", code="STATE_PATH_INVALID", remedy=remedy)
 
 
 def _shown(path: Path) -> str:

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from functools import partial
 
-from sqlalchemy import Connection, Select, delete, func, or_, select, tuple_
+from sqlalchemy import Connection, Table, delete, func, select
 
-from mirrord.errors import MirrordError
-from mirrord.planning.memory import ImageState, TargetSummary
+from mirrord.errors import StateError
+from mirrord.planning.memory import TargetSummary
 from mirrord.planning.status import ImagePage, QuotaStatus, RunPage, RunResult, RunStatus, Saved
 from mirrord.ports.clock import Clock
 from mirrord.ports.history import History, ImageQuery, RuleMemory
 from mirrord.state.cursors import decode, encode
 from mirrord.state.database import Database
-from mirrord.state.journal import Journal
-from mirrord.state.pending import Change, Pending
-from mirrord.state.rows import image_status, location_of, run_status, run_values
+from mirrord.state.engine import upsert
+from mirrord.state.journal import CHECKED, Journal
+from mirrord.state.pages import image_page, place_of, rows_of_page, summaries
+from mirrord.state.rows import MOST_INTEGER, run_status, run_values
 from mirrord.state.tables import FACTS, IMAGES, OWNED, QUOTAS, RULES, RUNS
 from mirrord.state.trimming import trim
-
-_ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
 
 
 class SqlHistory(History):
@@ -52,80 +51,32 @@ class SqlHistory(History):
 
     async def forget_rules(self, left: Collection[str]) -> None:
         """Forget images and summaries of rules that are not in the configuration any more."""
-
-        def work(connection: Connection) -> None:
-            for table in (IMAGES, RULES):
-                connection.execute(delete(table).where(table.c.rule.not_in(list(left))))
-
-        await self._journal.flush()
-        await self._database.write(work)
+        self._journal.leave_rules(left)
+        for table in (IMAGES, RULES):
+            for rule in await self._database.read(partial(_rules_of, table=table)):
+                if rule not in left:
+                    await self._database.write(partial(_drop_rule, table=table, rule=rule))
 
     async def summary(self, rule: str) -> Sequence[TargetSummary]:
         """Return a rule's images counted by target and state."""
-
-        def work(connection: Connection) -> list[TargetSummary]:
-            counted = select(
-                IMAGES.c.target,
-                IMAGES.c.state,
-                func.count().label("images"),
-                func.min(IMAGES.c.behind_since).label("since"),
-            )
-            found: dict[str, TargetSummary] = {}
-            for row in connection.execute(
-                counted.where(IMAGES.c.rule == rule).group_by(IMAGES.c.target, IMAGES.c.state)
-            ):
-                known = found.get(row.target)
-                try:
-                    known = known or TargetSummary(target=location_of(row.target), images={})
-                    images = {**known.images, ImageState(row.state): row.images}
-                except (MirrordError, ValueError):
-                    continue
-                moments = (moment for moment in (known.behind_since, row.since) if moment is not None)
-                oldest = min(moments, default=None)
-                found[row.target] = TargetSummary(target=known.target, images=images, behind_since=oldest)
-            return list(found.values())
-
-        await self._journal.flush()
-        return await self._database.read(work)
+        if not await self._journal.settle(IMAGES):
+            raise StateError(self._database.health.error or "the state store cannot be written")
+        return await self._database.read(partial(summaries, rule=rule))
 
     async def images(self, query: ImageQuery) -> ImagePage:
         """Return images, a page at a time."""
-        after = decode(query.after, len(_ORDER)) if query.after is not None else None
-
-        def work(connection: Connection) -> ImagePage:
-            total = connection.execute(_filtered(select(func.count()).select_from(IMAGES), query)).scalar_one()
-            wanted = _filtered(select(IMAGES), query).order_by(*_ORDER).limit(query.limit + 1)
-            if after is not None:
-                wanted = wanted.where(tuple_(*_ORDER) > tuple(after))
-            rows = connection.execute(wanted).all()
-            last = rows[query.limit - 1] if len(rows) > query.limit else None
-            following = encode([getattr(last, column.name) for column in _ORDER]) if last is not None else None
-            return ImagePage(images=tuple(map(image_status, rows[: query.limit])), total=total, next=following)
-
-        await self._journal.flush()
-        return await self._database.read(work)
+        after = place_of(query.after)
+        await self._journal.settle(IMAGES)
+        return await self._database.read(partial(image_page, query=query, after=after))
 
     async def save_run(self, run: RunStatus, *, looked: bool) -> None:
         """Remember a run, begun or ended."""
-
-        def work(connection: Connection) -> None:
-            pending = Pending()
-            pending.add(Change(RUNS, {"id": run.id}, run_values(run)))
-            if run.finished is not None:
-                keeps = {"last_looked"} if not looked else set()
-                keeps |= {"last_success"} if run.result is not RunResult.OK else set()
-                row = {
-                    "last_run": run.id,
-                    "last_looked": run.finished if looked else None,
-                    "last_success": run.finished if run.result is RunResult.OK else None,
-                }
-                pending.add(Change(RULES, {"rule": run.rule}, row, frozenset(keeps)))
-            pending.apply(connection, IMAGES)
-
-        await self._database.write(work)
+        await self._database.write(partial(_save, run=run, looked=looked))
 
     async def close_runs(self) -> None:
         """Mark the runs as interrupted that a process had begun which died.
+
+        They ended when that process was last seen to write, as far as is known.
 
         Raises:
             StateError: that cannot be written.
@@ -133,13 +84,15 @@ class SqlHistory(History):
         now = self._clock.now()
 
         def work(connection: Connection) -> None:
-            pending = Pending()
-            for row in connection.execute(select(RUNS.c.id, RUNS.c.status).where(RUNS.c.finished.is_(None))):
+            last_sign = connection.scalar(select(FACTS.c.at).where(FACTS.c.name == CHECKED)) or now
+            unfinished = select(RUNS.c.id, RUNS.c.status).where(RUNS.c.finished.is_(None))
+            for row in connection.execute(unfinished).all():
                 run = run_status(row.status)
-                if run is not None:
-                    ended = replace(run, finished=now, result=RunResult.INTERRUPTED)
-                    pending.add(Change(RUNS, {"id": row.id}, run_values(ended)))
-            pending.apply(connection, IMAGES)
+                if run is None:
+                    connection.execute(delete(RUNS).where(RUNS.c.id == row.id))
+                    continue
+                ended = max(run.started, min(last_sign, now))
+                _save(connection, replace(run, finished=ended, result=RunResult.INTERRUPTED), looked=False)
 
         await self._database.write(work)
 
@@ -147,23 +100,25 @@ class SqlHistory(History):
         """Return one run with its changes."""
 
         def work(connection: Connection) -> RunStatus | None:
-            row = connection.execute(select(RUNS.c.status, RUNS.c.changes).where(RUNS.c.id == run)).first()
-            return run_status(row.status, row.changes) if row is not None else None
+            wanted = select(RUNS.c.status, RUNS.c.changes, RUNS.c.changes_count).where(RUNS.c.id == run)
+            row = connection.execute(wanted).first()
+            return run_status(row.status, row.changes, row.changes_count) if row is not None else None
 
         return await self._database.read(work)
 
     async def runs(self, *, rule: str | None = None, limit: int = 50, after: str | None = None) -> RunPage:
         """Return runs without their changes, the newest first."""
         (before,) = decode(after, 1) if after is not None else [None]
+        limit = rows_of_page(limit)
 
         def work(connection: Connection) -> RunPage:
-            wanted = select(RUNS.c.id, RUNS.c.status).order_by(RUNS.c.id.desc()).limit(limit + 1)
+            wanted = select(RUNS.c.id, RUNS.c.status, RUNS.c.changes_count).order_by(RUNS.c.id.desc()).limit(limit + 1)
             if rule is not None:
                 wanted = wanted.where(RUNS.c.rule == rule)
             if before is not None:
                 wanted = wanted.where(RUNS.c.id < before)
             rows = connection.execute(wanted).all()
-            found = (run_status(row.status) for row in rows[:limit])
+            found = (run_status(row.status, count=row.changes_count) for row in rows[:limit])
             following = encode([rows[limit - 1].id]) if len(rows) > limit else None
             return RunPage(runs=tuple(one for one in found if one is not None), next=following)
 
@@ -187,21 +142,17 @@ class SqlHistory(History):
 
     async def keep_quota(self, quota: QuotaStatus) -> None:
         """Remember what a registry said of its quota."""
-        values = {
-            "remaining": quota.remaining,
-            "quota_limit": quota.limit,
-            "window_seconds": quota.window_seconds,
-            "reserve": quota.reserve,
+        row = {
+            "registry": quota.registry,
+            "remaining": _fitting(quota.remaining),
+            "quota_limit": _fitting(quota.limit),
+            "window_seconds": _fitting(quota.window_seconds),
+            "reserve": _fitting(quota.reserve),
             "told_at": quota.told_at,
             "refills_at": quota.refills_at,
         }
 
-        def work(connection: Connection) -> None:
-            pending = Pending()
-            pending.add(Change(QUOTAS, {"registry": quota.registry}, values))
-            pending.apply(connection, IMAGES)
-
-        await self._database.write(work)
+        await self._database.write(partial(upsert, table=QUOTAS, rows=[row]))
 
     async def quotas(self) -> Sequence[QuotaStatus]:
         """Return what each registry said last of its quota."""
@@ -231,7 +182,7 @@ class SqlHistory(History):
                 found.setdefault(row.target, set()).add(row.tag)
             return {target: frozenset(tags) for target, tags in found.items()}
 
-        await self._journal.flush()
+        await self._journal.settle(OWNED)
         return await self._database.read(work)
 
     async def trim(self, now: datetime) -> int:
@@ -240,29 +191,35 @@ class SqlHistory(History):
 
     async def check(self) -> None:
         """See that the store can be read and written."""
-
-        def work(connection: Connection) -> None:
-            pending = Pending()
-            pending.add(Change(FACTS, {"name": "checked"}, {"at": self._clock.now(), "value": True}))
-            pending.apply(connection, IMAGES)
-
-        await self._database.write(work)
+        await self._database.check_file()
+        await self._journal.probe()
+        await self._database.read(lambda connection: connection.scalar(select(FACTS.c.at)))
 
 
-def _filtered(statement: Select[Any], query: ImageQuery) -> Select[Any]:
-    """Return a question about the images that are asked for."""
-    if query.rule is not None:
-        statement = statement.where(IMAGES.c.rule == query.rule)
-    if query.states:
-        statement = statement.where(IMAGES.c.state.in_([state.value for state in query.states]))
-    if query.search:
-        columns = (
-            IMAGES.c.source,
-            IMAGES.c.ref,
-            IMAGES.c.target,
-            IMAGES.c.target_tag,
-            IMAGES.c.digest,
-            IMAGES.c.served,
-        )
-        statement = statement.where(or_(*(column.icontains(query.search, autoescape=True) for column in columns)))
-    return statement
+def _rules_of(connection: Connection, table: Table) -> Sequence[str]:
+    return connection.scalars(select(table.c.rule).distinct()).all()
+
+
+def _drop_rule(connection: Connection, table: Table, rule: str) -> None:
+    connection.execute(delete(table).where(table.c.rule == rule))
+
+
+def _save(connection: Connection, run: RunStatus, *, looked: bool) -> None:
+    """Write a run, and if it ended what is to be remembered of its rule."""
+    upsert(connection, RUNS, [{"id": run.id, **run_values(run)}])
+    if run.finished is None:
+        return
+    succeeded = run.result is RunResult.OK
+    keeps = ({"last_looked"} if not looked else set()) | ({"last_success"} if not succeeded else set())
+    row = {
+        "rule": run.rule,
+        "last_run": run.id,
+        "last_looked": run.finished if looked else None,
+        "last_success": run.finished if succeeded else None,
+    }
+    upsert(connection, RULES, [row], frozenset(keeps))
+
+
+def _fitting(number: int | None) -> int | None:
+    """Return a number that a registry told as one that a column takes."""
+    return max(-MOST_INTEGER, min(number, MOST_INTEGER)) if number is not None else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from mirrord.errors import MirrordError, StateError
 from mirrord.oci.digest import Digest
@@ -25,7 +25,7 @@ T = TypeVar("T")
 _NAMES_AT_ONCE = 500
 """Names in one question; SQLite takes some thousands."""
 
-MOST_HOLDERS = 8
+HOLDERS_TOLD = 8
 """Repositories that are told of one blob: a mount is tried from a few only."""
 
 
@@ -46,7 +46,7 @@ class SqlMemory(Memory):
             found = (image_memory(row) for row in rows)
             return {image.key: image for image in found if image is not None}
 
-        return await self._ask(work, {})
+        return await self._ask(IMAGES, work, {})
 
     def keep_images(self, rule: str, source: Location, images: Iterable[ImageMemory]) -> None:
         """Remember images, each in place of what was remembered of it."""
@@ -76,12 +76,12 @@ class SqlMemory(Memory):
             for names in _chunks(tags):
                 wanted = select(SEEN).where(SEEN.c.source == str(source), SEEN.c.tag.in_(names))
                 for row in connection.execute(wanted.order_by(SEEN.c.tag, SEEN.c.first_seen)):
-                    if (digest := _digest(row.digest)) is not None:
+                    if (digest := _digest(row.digest)) is not None and row.first_seen is not None:
                         seen = SeenDigest(tag=row.tag, digest=digest, first_seen=row.first_seen)
                         found.setdefault(row.tag, []).append(seen)
             return {tag: seen[-MOST_SEEN:] for tag, seen in found.items()}
 
-        return await self._ask(work, {})
+        return await self._ask(SEEN, work, {})
 
     def keep_seen(self, source: Location, seen: Iterable[SeenDigest]) -> None:
         """Remember that a tag was seen with a digest; the moment of the first time stays."""
@@ -100,7 +100,7 @@ class SqlMemory(Memory):
                         found[digest] = row.created
             return found
 
-        return await self._ask(work, {})
+        return await self._ask(CREATED, work, {})
 
     def keep_created(self, digest: Digest, created: datetime | None) -> None:
         """Remember what an image says of its creation."""
@@ -113,13 +113,13 @@ class SqlMemory(Memory):
             found: dict[Digest, list[Repository]] = {}
             for names in _chunks([str(digest) for digest in digests]):
                 wanted = select(HOLDERS).where(HOLDERS.c.host == host, HOLDERS.c.digest.in_(names))
-                for row in connection.execute(wanted.order_by(HOLDERS.c.digest, HOLDERS.c.at.desc())):
+                for row in connection.execute(wanted.order_by(HOLDERS.c.digest, HOLDERS.c.at.desc(), HOLDERS.c.path)):
                     digest = _digest(row.digest)
-                    if digest is not None and len(known := found.setdefault(digest, [])) < MOST_HOLDERS:
+                    if digest is not None and len(known := found.setdefault(digest, [])) < HOLDERS_TOLD:
                         known.append(Repository(host, row.path))
             return found
 
-        return await self._ask(work, {})
+        return await self._ask(HOLDERS, work, {})
 
     def keep_holder(self, repository: Repository, digest: Digest, at: datetime) -> None:
         """Remember that a repository holds a blob."""
@@ -133,8 +133,10 @@ class SqlMemory(Memory):
         """Return when all that was kept so far is written, or could not be."""
         await self._journal.flush()
 
-    async def _ask(self, work: Callable[[Connection], T], otherwise: T) -> T:
-        await self._journal.flush()
+    async def _ask(self, table: Table, work: Callable[[Connection], T], otherwise: T) -> T:
+        """Return what is found, or ``otherwise``: also where what is found may be older than what waits to be kept."""
+        if not await self._journal.settle(table):
+            return otherwise
         try:
             return await self._database.read(work)
         except StateError:
@@ -153,5 +155,5 @@ def _chunks(names: Collection[str]) -> Iterable[list[str]]:
 def _digest(text: str) -> Digest | None:
     try:
         return Digest.parse(text)
-    except MirrordError:
+    except (MirrordError, TypeError, AttributeError):
         return None

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Row
 
 from mirrord.errors import MirrordError
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import LAYOUT_SCHEME, LayoutDirectory, Location, Repository
+from mirrord.oci.reference import (
+    LAYOUT_SCHEME,
+    LayoutDirectory,
+    Location,
+    Repository,
+    parse_host,
+    parse_repository_path,
+)
 from mirrord.planning.memory import ImageKey, ImageMemory, ImageState
 from mirrord.planning.report import Problem
 from mirrord.planning.status import (
@@ -27,7 +35,14 @@ from mirrord.planning.status import (
 
 Values = dict[str, Any]
 
+MOST_INTEGER = 2**63 - 1
+"""The largest number of a column."""
 
+_STATES = frozenset(ImageState)
+_UNREADABLE = (MirrordError, ValueError, TypeError, KeyError, AttributeError)
+
+
+@lru_cache(maxsize=4096)
 def location_of(text: str) -> Location:
     """Return the location that a column holds.
 
@@ -36,7 +51,8 @@ def location_of(text: str) -> Location:
     """
     if text.startswith(LAYOUT_SCHEME):
         return LayoutDirectory(text.removeprefix(LAYOUT_SCHEME))
-    return Repository.parse(text)
+    host, _, path = text.partition("/")
+    return Repository(parse_host(host), parse_repository_path(path))
 
 
 def image_key(rule: str, source: Location, key: ImageKey) -> Values:
@@ -90,12 +106,14 @@ def image_memory(row: Row[Any]) -> ImageMemory | None:
             referrers_mark=row.referrers_mark,
             subjects=tuple(Digest.parse(text) for text in row.subjects.split()),
         )
-    except (MirrordError, ValueError):
+    except _UNREADABLE:
         return None
 
 
-def image_status(row: Row[Any]) -> ImageStatus:
-    """Return a row as the API shows it."""
+def image_status(row: Row[Any]) -> ImageStatus | None:
+    """Return a row as the API shows it; None if its state is none of those that there are."""
+    if row.state not in _STATES:
+        return None
     problem = None
     if row.code:
         problem = ProblemStatus(code=row.code, message=row.message or "", remedy=row.remedy or "")
@@ -118,24 +136,31 @@ def image_status(row: Row[Any]) -> ImageStatus:
 
 def run_values(run: RunStatus) -> Values:
     """Return the columns of a run."""
+    changes = _json([asdict(change) for change in run.changes])
     return {
         "rule": run.rule,
         "started": run.started,
         "finished": run.finished,
-        "uploaded_bytes": run.blobs.uploaded.bytes,
-        "mounted_bytes": run.blobs.mounted.bytes,
-        "existed_bytes": run.blobs.existed.bytes,
+        "uploaded_bytes": min(run.blobs.uploaded.bytes, MOST_INTEGER),
+        "mounted_bytes": min(run.blobs.mounted.bytes, MOST_INTEGER),
+        "existed_bytes": min(run.blobs.existed.bytes, MOST_INTEGER),
         "status": _json(asdict(replace(run, changes=()))),
-        "changes": _json([asdict(change) for change in run.changes]),
+        "changes_count": len(run.changes),
+        "changes_bytes": len(changes) if run.changes else 0,
+        "changes": changes,
     }
 
 
-def run_status(status: str, changes: str = "[]") -> RunStatus | None:
-    """Return the run that columns hold; None if they cannot be read."""
+def run_status(status: str, changes: str = "[]", count: int = 0) -> RunStatus | None:
+    """Return the run that columns hold; None if they cannot be read.
+
+    ``count`` is how many changes the run was kept with: of those that are forgotten since the number is told.
+    """
     try:
         values = json.loads(status)
         blobs = values.pop("blobs")
         values["changes"] = tuple(_change(change) for change in json.loads(changes))
+        values["changes_left_out"] += max(0, count - len(values["changes"]))
         return RunStatus(
             **{
                 **values,
@@ -148,7 +173,7 @@ def run_status(status: str, changes: str = "[]") -> RunStatus | None:
                 "warnings": tuple(values["warnings"]),
             }
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except _UNREADABLE:
         return None
 
 
@@ -168,8 +193,7 @@ def _json(value: object) -> str:
 
 
 def _as_text(value: object) -> str:
-    assert isinstance(value, datetime)
-    return value.isoformat()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -12,9 +13,12 @@ import anyio.to_thread
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, Noted
 from mirrord.state.database import Database
+from mirrord.state.engine import BUSY_S
+from mirrord.state.health import Health
 from mirrord.state.journal import Journal
 from mirrord.state.lock import StateLock
-from mirrord.state.opening import open_file
+from mirrord.state.mapping import mapped
+from mirrord.state.opening import Found, ready_file
 from mirrord.state.place import path_of, prepare
 from mirrord.state.recalling import SqlHistory
 from mirrord.state.remembering import SqlMemory
@@ -27,49 +31,74 @@ REBUILT = "state_rebuilt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SqlState:
-    """The state store while it is open. ``rebuilt``: it was damaged, and had to be made anew when it was opened."""
+    """The state store while it is open.
+
+    ``rebuilt``: it was damaged or gone, and had to be made anew when it was opened. Nothing is owned then.
+    """
 
     memory: SqlMemory
     history: SqlHistory
+    path: Path
     rebuilt: bool = False
 
 
 @asynccontextmanager
-async def open_state(url: str, *, clock: Clock, events: EventSink) -> AsyncIterator[SqlState]:
+async def open_state(url: str, *, clock: Clock, events: EventSink, busy_s: float = BUSY_S) -> AsyncIterator[SqlState]:
     """Open the state store that a URL names, for this process alone.
 
     A file that is damaged is set aside and a new one made: what it knew is lost, which costs time, and the ownership of
     what rules created.
 
     Args:
-        url: ``sqlite://`` and a path.
+        url: ``sqlite://`` and a path: `mirrord.state.place.path_of`.
         clock: time.
-        events: told when the store cannot be written any more, and when it can be again.
+        events: told when the store cannot be used any more, and when it can be again.
+        busy_s: how long to wait, in seconds, where another program has the file locked.
 
     Raises:
         StateError: another process has it (STATE_LOCKED), its place cannot be used (STATE_PATH_INVALID), it is of a
             newer mirrord (STATE_NEWER), or it cannot be opened.
     """
-    path = path_of(url)
-    await anyio.to_thread.run_sync(prepare, path)
-    with StateLock(path, clock.now()):
-        engine, rebuilt = await anyio.to_thread.run_sync(open_file, path, clock.now())
-        database = Database(path, engine)
-        journal = Journal(database, clock, events)
-        history = SqlHistory(database, journal, clock)
-        state = SqlState(memory=SqlMemory(database, journal, clock), history=history, rebuilt=rebuilt)
-        if rebuilt:
-            text = f"the state store {path} was damaged; it was set aside and made anew: nothing is owned any more"
+    path = await anyio.to_thread.run_sync(prepare, path_of(url))
+    with StateLock(path, clock.now()) as lock:
+        found = await anyio.to_thread.run_sync(
+            lambda: ready_file(path, clock.now(), was_used=lock.was_used, busy_s=busy_s)
+        )
+        lock.sign()
+        if found is not Found.SOUND:
+            text = f"the state store {path} {found.value}; a new one is made: nothing counts as created by mirrord"
             events.emit(Noted(what=REBUILT, text=text))
+        with mapped("open"):
+            database = Database(path, Health(events), busy_s=busy_s)
         try:
-            await history.close_runs()
-            async with anyio.create_task_group() as group:
-                group.start_soon(journal.run)
-                try:
-                    yield state
-                finally:
-                    group.cancel_scope.cancel()
+            async with _written(Journal(database, clock, events)) as journal:
+                history = SqlHistory(database, journal, clock)
+                await history.close_runs()
+                memory = SqlMemory(database, journal, clock)
+                yield SqlState(memory=memory, history=history, path=path, rebuilt=found is not Found.SOUND)
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL_S):
-                await journal.finish()
-            database.close()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(database.close)
+
+
+@asynccontextmanager
+async def _written(journal: Journal) -> AsyncIterator[Journal]:
+    """Have a journal written while the context lasts, and what is left of it at the end.
+
+    An error of the body comes out as it is, and in no group.
+    """
+    error: Exception | None = None
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(journal.run)
+            try:
+                yield journal
+            except Exception as exc:  # noqa: BLE001 - raised again outside of the group
+                error = exc
+            finally:
+                group.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL_S):
+            await journal.finish()
+    if error is not None:
+        raise error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Boolean, Column, Dialect, Index, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Dialect, Index, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
 METADATA = MetaData()
@@ -14,7 +14,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Moment(TypeDecorator[datetime]):
-    """A moment in UTC, kept as microseconds since 1970: it sorts, and reads back exactly, in every database."""
+    """A moment in UTC, kept as microseconds since 1970: it sorts, and reads back exactly, in every database.
+
+    What is no moment reads back as None: nothing is known then.
+    """
 
     impl = BigInteger
     cache_ok = True
@@ -22,12 +25,17 @@ class Moment(TypeDecorator[datetime]):
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
         """Return what is stored."""
         del dialect
-        return (value - _EPOCH) // _MICROSECOND if value is not None else None
+        if value is None:
+            return None
+        return ((value if value.tzinfo is not None else value.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: object, dialect: Dialect) -> datetime | None:
         """Return what was meant."""
         del dialect
-        return _EPOCH + value * _MICROSECOND if value is not None else None
+        try:
+            return _EPOCH + value * _MICROSECOND if isinstance(value, int) else None
+        except OverflowError:
+            return None
 
 
 IMAGES = Table(
@@ -53,7 +61,8 @@ IMAGES = Table(
     Column("referrers_mark", String, nullable=False),
     Column("subjects", Text, nullable=False),
 )
-Index("images_by_state", IMAGES.c.rule, IMAGES.c.target, IMAGES.c.state, IMAGES.c.behind_since)
+Index("images_by_target", IMAGES.c.rule, IMAGES.c.target, IMAGES.c.state, IMAGES.c.behind_since)
+Index("images_by_state", IMAGES.c.state, *IMAGES.primary_key)
 
 OWNED = Table(
     "owned",
@@ -103,6 +112,8 @@ RUNS = Table(
     Column("mounted_bytes", BigInteger, nullable=False),
     Column("existed_bytes", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
+    Column("changes_count", BigInteger, nullable=False),
+    Column("changes_bytes", BigInteger, nullable=False),
     Column("changes", Text, nullable=False),
 )
 Index("runs_by_rule", RUNS.c.rule, RUNS.c.id)
@@ -134,6 +145,5 @@ FACTS = Table(
     METADATA,
     Column("name", String, primary_key=True),
     Column("at", Moment, nullable=False),
-    Column("value", Boolean, nullable=False),
 )
-"""What is known of the store itself: whether it was made anew, and the mark that `check` writes."""
+"""What is known of the store itself: when it was last seen to take something."""

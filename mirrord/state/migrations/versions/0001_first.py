@@ -34,7 +34,8 @@ def upgrade() -> None:
         sa.Column("referrers_mark", sa.String, nullable=False),
         sa.Column("subjects", sa.Text, nullable=False),
     )
-    op.create_index("images_by_state", "images", ["rule", "target", "state", "behind_since"])
+    op.create_index("images_by_target", "images", ["rule", "target", "state", "behind_since"])
+    op.create_index("images_by_state", "images", ["state", "rule", "source", "ref", "target", "target_tag"])
     op.create_table(
         "owned",
         *(sa.Column(name, sa.String, primary_key=True, nullable=False) for name in ("rule", "target", "tag")),
@@ -69,6 +70,8 @@ def upgrade() -> None:
             for name in ("uploaded_bytes", "mounted_bytes", "existed_bytes")
         ),
         sa.Column("status", sa.Text, nullable=False),
+        sa.Column("changes_count", sa.BigInteger, nullable=False),
+        sa.Column("changes_bytes", sa.BigInteger, nullable=False),
         sa.Column("changes", sa.Text, nullable=False),
     )
     op.create_index("runs_by_rule", "runs", ["rule", "id"])
@@ -94,5 +97,4 @@ def upgrade() -> None:
         "facts",
         sa.Column("name", sa.String, primary_key=True, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("value", sa.Boolean, nullable=False),
     )

@@ -1,0 +1,100 @@
+"""Questions about images: counts by state, and pages in the order of rule, source, tag and target."""
+
+from __future__ import annotations
+
+from heapq import merge
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, or_, select, tuple_
+
+from mirrord.errors import MirrordError
+from mirrord.planning.memory import ImageState, TargetSummary
+from mirrord.planning.status import ImagePage
+from mirrord.ports.history import ImageQuery
+from mirrord.state.cursors import decode, encode
+from mirrord.state.engine import holds
+from mirrord.state.rows import image_status, location_of
+from mirrord.state.tables import IMAGES
+
+MOST_ROWS = 1_000
+"""Rows of a page, of images or runs."""
+
+_ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
+_NAMES = (IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
+_DIGESTS = (IMAGES.c.digest, IMAGES.c.served)
+_OF_DIGESTS = frozenset("sha:0123456789abcdef")
+
+
+def rows_of_page(limit: int) -> int:
+    """Return how many rows a page has for which so many were asked."""
+    return max(1, min(limit, MOST_ROWS))
+
+
+def place_of(cursor: str | None) -> list[str] | None:
+    """Return the values by which a page goes on; None: it is the first.
+
+    Raises:
+        UsageError: the cursor was not made here (CURSOR_INVALID).
+    """
+    return decode(cursor, len(_ORDER)) if cursor is not None else None
+
+
+def image_page(connection: Connection, query: ImageQuery, after: list[str] | None) -> ImagePage:
+    """Return a page of images, those that come after a place."""
+    if "\0" in query.search:
+        return ImagePage()  # no name has one, and SQLite would look for what stands before it
+    limit = rows_of_page(query.limit)
+    states = sorted({state.value for state in query.states})
+    total = connection.execute(_filtered(select(func.count()).select_from(IMAGES), query, states)).scalar_one()
+    # With a state an index has the order; with several it does for each of them.
+    parts = [_rows(connection, query, [state], after, limit + 1) for state in states]
+    found = list(merge(*parts, key=_place)) if parts else _rows(connection, query, [], after, limit + 1)
+    following = encode(_place(found[limit - 1])) if len(found) > limit else None
+    shown = (image_status(row) for row in found[:limit])
+    return ImagePage(images=tuple(one for one in shown if one is not None), total=total, next=following)
+
+
+def summaries(connection: Connection, rule: str) -> list[TargetSummary]:
+    """Return a rule's images counted by target and state; what cannot be read is left out."""
+    counted = select(
+        IMAGES.c.target, IMAGES.c.state, func.count().label("images"), func.min(IMAGES.c.behind_since).label("since")
+    )
+    found: dict[str, TargetSummary] = {}
+    for row in connection.execute(counted.where(IMAGES.c.rule == rule).group_by(IMAGES.c.target, IMAGES.c.state)):
+        known = found.get(row.target)
+        try:
+            target = location_of(row.target)
+            images = {**(known.images if known is not None else {}), ImageState(row.state): row.images}
+        except (MirrordError, ValueError):
+            continue
+        moments = (known.behind_since if known is not None else None, row.since)
+        oldest = min((moment for moment in moments if moment is not None), default=None)
+        found[row.target] = TargetSummary(target=target, images=images, behind_since=oldest)
+    return list(found.values())
+
+
+def _rows(
+    connection: Connection, query: ImageQuery, states: list[str], after: list[str] | None, limit: int
+) -> list[Row[Any]]:
+    wanted = _filtered(select(IMAGES), query, states).order_by(*_ORDER).limit(limit)
+    if after is not None:
+        wanted = wanted.where(tuple_(*_ORDER) > tuple(after))
+    return list(connection.execute(wanted))
+
+
+def _place(row: Row[Any]) -> list[str]:
+    """Return what rows are sorted by. The database sorts text by its bytes in UTF-8, which is by its characters."""
+    return [getattr(row, column.name) for column in _ORDER]
+
+
+def _filtered(statement: Select[Any], query: ImageQuery, states: list[str]) -> Select[Any]:
+    """Return a question about the images that are asked for."""
+    if query.rule is not None:
+        statement = statement.where(IMAGES.c.rule == query.rule)
+    if states:
+        statement = statement.where(IMAGES.c.state.in_(states))
+    if query.search:
+        may_be_digest = _OF_DIGESTS.issuperset(query.search.lower())
+        columns = (*_NAMES, *_DIGESTS) if may_be_digest else _NAMES
+        statement = statement.where(or_(*(holds(column, query.search) for column in columns)))
+    return statement
