@@ -25,7 +25,8 @@ class Journal:
         self._clock = clock
         self._events = events
         self._pending = Pending()
-        self._writing = False
+        self._added = 0
+        self._settled = 0
         self._error: str | None = None
         self._news = anyio.Event()
         self._progress = anyio.Event()
@@ -38,16 +39,19 @@ class Journal:
     def add(self, change: Change) -> None:
         """Have a row written."""
         self._pending.add(change)
+        self._added += 1
         self._news.set()
 
     def leave_sources(self, rule: str, left: frozenset[Location]) -> None:
         """Have all images of a rule forgotten whose source is not among ``left``."""
         self._pending.leave_sources(rule, frozenset(map(str, left)), IMAGES)
+        self._added += 1
         self._news.set()
 
     async def flush(self) -> None:
-        """Return when all that came so far is written, or cannot be."""
-        while (self._pending or self._writing) and self._error is None:
+        """Return when all that came before is written, or cannot be; what comes meanwhile is not waited for."""
+        wanted = self._added
+        while self._settled < wanted and self._error is None:
             await self._progress.wait()
 
     async def run(self) -> None:
@@ -71,17 +75,19 @@ class Journal:
                 return
 
     async def _write(self, taken: Pending) -> bool:
-        self._writing = True
+        upto = self._added
         try:
             await self._database.write(lambda connection: taken.apply(connection, IMAGES))
         except StateError as exc:
             self._pending.put_back(taken)
             self._tell(str(exc))
             return False
-        finally:
-            self._writing = False
-            self._progress.set()
-            self._progress = anyio.Event()
+        except BaseException:
+            self._pending.put_back(taken)  # cancelled before it was written; once too often does no harm
+            raise
+        self._settled = upto
+        self._progress.set()
+        self._progress = anyio.Event()
         self._tell(None)
         return True
 
