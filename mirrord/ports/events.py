@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -12,6 +13,8 @@ from mirrord.planning.report import BlobOutcome, PullQuota, UnitResult
 
 if TYPE_CHECKING:  # runs without a service do not need it
     from mirrord.planning.status import RunStatus
+
+_log = logging.getLogger("mirrord.events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +293,9 @@ class Sinks(EventSink):
         self._sinks.append(sink)
 
     def emit(self, event: Event) -> None:
-        """Hand the event on."""
+        """Hand the event on. A listener that breaks its promise and raises is told of, and harms nobody else."""
         for sink in self._sinks:
-            sink.emit(event)
+            try:
+                sink.emit(event)
+            except Exception:  # noqa: BLE001 - it is told of with its place
+                _log.exception("%s could not take %s", type(sink).__name__, type(event).__name__)
