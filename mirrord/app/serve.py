@@ -28,7 +28,7 @@ from mirrord.jobs.alarm import Alarm
 from mirrord.planning.rule import Rule
 from mirrord.planning.status import Cause, ConfigStatus
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks, StateChanged
+from mirrord.ports.events import Event, EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks, StateChanged
 from mirrord.state import SqlState, open_state
 from mirrord.sync.board import Board
 from mirrord.sync.meter import Metered
@@ -92,7 +92,7 @@ async def serve(serving: Serving) -> int:
     log = open_log(
         settings.log_level, _log_format(settings, serving.stream), serving.stream, environment=serving.environment
     )
-    hub = Sinks(metrics, log)
+    hub = Sinks(metrics, log, on_fault=_tell_of_fault)
     if serving.events is not None:
         hub.add(serving.events)
     try:
@@ -103,6 +103,10 @@ async def serve(serving: Serving) -> int:
                 return await _Process(serving, clock, hub, state, board, metrics).run()
     finally:
         log.close()
+
+
+def _tell_of_fault(sink: EventSink, event: Event) -> None:
+    _log.exception("%s could not take %s", type(sink).__name__, type(event).__name__)
 
 
 def _log_format(settings: ProcessSettings, stream: TextIO) -> Literal["console", "json"]:

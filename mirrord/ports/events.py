@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -13,8 +13,6 @@ from mirrord.planning.report import BlobOutcome, PullQuota, UnitResult
 
 if TYPE_CHECKING:  # runs without a service do not need it
     from mirrord.planning.status import RunStatus
-
-_log = logging.getLogger("mirrord.events")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,12 +279,16 @@ class NullSink(EventSink):
         """Forget the event."""
 
 
+OnFault = Callable[[EventSink, Event], None]
+
+
 class Sinks(EventSink):
     """Hands every event to several listeners, in their order."""
 
-    def __init__(self, *sinks: EventSink) -> None:
-        """Know the first listeners."""
+    def __init__(self, *sinks: EventSink, on_fault: OnFault = lambda _sink, _event: None) -> None:
+        """Know the first listeners; ``on_fault`` is called while what one of them raised is being handled."""
         self._sinks = list(sinks)
+        self._on_fault = on_fault
 
     def add(self, sink: EventSink) -> None:
         """Let one more listen from now on."""
@@ -297,5 +299,5 @@ class Sinks(EventSink):
         for sink in self._sinks:
             try:
                 sink.emit(event)
-            except Exception:  # noqa: BLE001 - it is told of with its place
-                _log.exception("%s could not take %s", type(sink).__name__, type(event).__name__)
+            except Exception:  # noqa: BLE001 - a promise broken by one
+                self._on_fault(sink, event)
