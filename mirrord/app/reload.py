@@ -23,7 +23,9 @@ from mirrord.ports.clock import Clock
 from mirrord.ports.events import ConfigLoaded, EventSink
 from mirrord.ports.memory import Memory
 from mirrord.ports.settings import FileSecret, RegistrySettings
+from mirrord.sync.run import unwrap
 from mirrord.sync.service import Setup
+from mirrord.transfer.unit import describe
 
 MOST_SHOWN = 5
 """Problems of a refused file that are shown; all of them are what `mirrord config validate` tells."""
@@ -55,6 +57,7 @@ class Reloader:
     registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
     status: ConfigStatus | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _wanted: bool = field(default=False, init=False)
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def begin(self) -> ConfigStatus:
@@ -65,15 +68,26 @@ class Reloader:
             StartupError: a secret or a certificate that it names cannot be used.
             UsageError: neither can a provider or a proxy.
         """
-        return await self._put_in_force()
-
-    async def again(self) -> ConfigStatus:
-        """Read the file anew: it is put in force whole, or refused whole. Never raises for what the file says."""
         async with self._lock:
+            return await self._put_in_force()
+
+    async def again(self) -> None:
+        """Read the file anew: it is put in force whole, or refused whole. Never raises for what comes of that.
+
+        However often this is asked for while the file is being read, it is read once more after that. Before `begin`
+        nothing happens: that reads the file anyway.
+        """
+        if self._wanted:
+            return
+        self._wanted = True
+        async with self._lock:
+            self._wanted = False
+            if self.status is None:
+                return
             try:
-                return await self._put_in_force()
-            except MirrordError as exc:
-                return self._refused(exc)
+                await self._put_in_force()
+            except Exception as exc:  # noqa: BLE001 - whatever a file leads to, the one before stays in force
+                self._refused(exc)
 
     def files(self) -> list[Path]:
         """Return the files beside the configuration whose change has it read again: secrets and certificates."""
@@ -84,19 +98,19 @@ class Reloader:
         app, retired = await self.group.start(self._open, config)
         try:
             self.adopt(Setup(rules=config.rules, engine=app.engine(), release=retired.set))
-        except MirrordError:
+        except BaseException:
             retired.set()
             raise
         self.registries = config.registries
-        await self.settle(config.rules)
         now = self.clock.now()
         warnings = tuple(str(warning) for warning in config.warnings)
         self.status = ConfigStatus(file=config.file, loaded_at=now, rules=len(config.rules), warnings=warnings)
         self.report(self.status)
         self.events.emit(ConfigLoaded(file=config.file, at=now, rules=len(config.rules)))
+        await self.settle(config.rules)
         return self.status
 
-    def _refused(self, error: MirrordError) -> ConfigStatus:
+    def _refused(self, error: Exception) -> None:
         assert self.status is not None
         now = self.clock.now()
         text = explain(error)
@@ -110,7 +124,6 @@ class Reloader:
         )
         self.report(self.status)
         self.events.emit(ConfigLoaded(file=self.status.file, at=now, rules=self.status.rules, error=text))
-        return self.status
 
     async def _open(
         self, config: Config, *, task_status: TaskStatus[tuple[App, anyio.Event]] = anyio.TASK_STATUS_IGNORED
@@ -132,8 +145,10 @@ class Reloader:
             await retired.wait()
 
 
-def explain(error: MirrordError) -> str:
+def explain(error: Exception) -> str:
     """Return why a file was refused, on one line; of many problems the first."""
+    if not isinstance(error, MirrordError):
+        return f"RELOAD_REJECTED: {describe(unwrap(error))}"
     if not isinstance(error, ConfigError):
         return f"RELOAD_REJECTED: {error}"
     shown = "; ".join(str(problem) for problem in error.problems[:MOST_SHOWN])

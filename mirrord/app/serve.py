@@ -6,6 +6,7 @@ them; what is left is cancelled, which cancels its uploads; then connections are
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,12 +24,12 @@ from mirrord.app.parts import Network, SystemClock
 from mirrord.app.reload import Reloader, watched
 from mirrord.config.process import ProcessSettings, require_api_token
 from mirrord.config.watch import Marks, marks_of, watch_files
-from mirrord.errors import MirrordError
+from mirrord.errors import MirrordError, StateError
 from mirrord.jobs.alarm import Alarm
 from mirrord.planning.rule import Rule
 from mirrord.planning.status import Cause, ConfigStatus
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks
+from mirrord.ports.events import Event, EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks, StateChanged
 from mirrord.state import SqlState, open_state
 from mirrord.sync.board import Board
 from mirrord.sync.meter import Metered
@@ -38,6 +39,8 @@ from mirrord.telemetry.logs import open_log
 from mirrord.telemetry.metrics import Metrics
 from mirrord.web import create_app, serve_http
 
+_log = logging.getLogger("mirrord.service")
+
 TICK_S = 1.0
 """How often the service looks after itself."""
 
@@ -45,8 +48,12 @@ COUNT_EVERY_S = 2.0
 QUOTAS_EVERY_S = 30.0
 SAVED_EVERY_S = 300.0
 TRIM_EVERY_S = 3600.0
+CHECK_EVERY_S = 15.0
 IDLE_EVERY_S = 60.0
 """How often memory is given back, while no rule runs."""
+
+CHORE_DEADLINE_S = 60.0
+"""How long one of these may take; the next ones wait for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +96,7 @@ async def serve(serving: Serving) -> int:
     log = open_log(
         settings.log_level, _log_format(settings, serving.stream), serving.stream, environment=serving.environment
     )
-    hub = Sinks(metrics, log)
+    hub = Sinks(metrics, log, on_fault=_tell_of_fault)
     if serving.events is not None:
         hub.add(serving.events)
     try:
@@ -100,6 +107,10 @@ async def serve(serving: Serving) -> int:
                 return await _Process(serving, clock, hub, state, board, metrics).run()
     finally:
         log.close()
+
+
+def _tell_of_fault(sink: EventSink, event: Event) -> None:
+    _log.exception("%s could not take %s", type(sink).__name__, type(event).__name__)
 
 
 def _log_format(settings: ProcessSettings, stream: TextIO) -> Literal["console", "json"]:
@@ -113,6 +124,7 @@ def _log_format(settings: ProcessSettings, stream: TextIO) -> Literal["console",
 class _Chore:
     """Something that is done now and then; ``due`` is when next, in monotonic seconds."""
 
+    name: str
     every_s: float
     work: Callable[[], Awaitable[None]]
     due: float = 0.0
@@ -171,18 +183,16 @@ class _Process:
             group.start_soon(self._look_after_itself)
             with self._runs:
                 await self._service.serve()
-            self._hub.emit(ServiceStopped(interrupted=len(self._service.running)))
+            self._hub.emit(ServiceStopped(interrupted=self._service.interrupted))
             group.cancel_scope.cancel()
         return self._received[0] if self._received else 0
 
     async def _settle(self, rules: Sequence[Rule]) -> None:
         """Forget what is known of rules that the file has no more, and count the images of those that it has."""
         self._metrics.know(rules)
-        try:
-            await self._state.history.forget_rules([rule.name for rule in rules])
-        except MirrordError as exc:
-            self._board.state_failed(str(exc))
-        await self._board.refresh_all()
+        names = [rule.name for rule in rules]
+        await self._do("forget_rules", lambda: self._state.history.forget_rules(names))
+        await self._do("refresh", self._board.refresh_all)
 
     async def _listen(self, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED) -> None:
         settings = self._serving.settings
@@ -201,16 +211,24 @@ class _Process:
     ) -> None:
         """Do what signals say: end (once: finish what is on its way; twice: at once), reload, run all rules now."""
         wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-        with anyio.open_signal_receiver(*wanted) as signals:
-            task_status.started()
-            async for number in signals:
-                if number is signal.SIGHUP:
-                    group.start_soon(reloader.again)
-                elif number is signal.SIGUSR1:
-                    for rule in self._board.entries:
-                        self._service.wake(rule, Cause.SIGNAL)
-                else:
-                    self._end(number, group)
+        before = {number: signal.getsignal(number) for number in wanted}
+        try:
+            with anyio.open_signal_receiver(*wanted) as signals:
+                task_status.started()
+                async for number in signals:
+                    self._take(number, reloader, group)
+        finally:  # what came first holds again while the state is closed
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _take(self, number: signal.Signals, reloader: Reloader, group: TaskGroup) -> None:
+        if number is signal.SIGHUP:
+            group.start_soon(reloader.again)
+        elif number is signal.SIGUSR1:
+            for rule in self._board.entries:
+                self._service.wake(rule, Cause.SIGNAL)
+        else:
+            self._end(number, group)
 
     def _end(self, number: signal.Signals, group: TaskGroup) -> None:
         self._received.append(number)
@@ -240,11 +258,12 @@ class _Process:
     async def _look_after_itself(self) -> None:
         """Measure the event loop, keep counts up to date, and write down what changed, each at its own interval."""
         chores = (
-            _Chore(COUNT_EVERY_S, self._count),
-            _Chore(QUOTAS_EVERY_S, self._board.save_quotas),
-            _Chore(SAVED_EVERY_S, self._board.count_saved),
-            _Chore(TRIM_EVERY_S, self._trim),
-            _Chore(IDLE_EVERY_S, self._rest),
+            _Chore("count", COUNT_EVERY_S, self._count),
+            _Chore("check_state", CHECK_EVERY_S, self._check_state),
+            _Chore("save_quotas", QUOTAS_EVERY_S, self._board.save_quotas),
+            _Chore("count_saved", SAVED_EVERY_S, self._board.count_saved),
+            _Chore("trim", TRIM_EVERY_S, self._trim),
+            _Chore("rest", IDLE_EVERY_S, self._rest),
         )
         begun = self._clock.monotonic()
         for chore in chores:
@@ -257,13 +276,24 @@ class _Process:
             for chore in chores:
                 if now >= chore.due:
                     chore.due = now + chore.every_s
-                    await self._do(chore)
+                    await self._do(chore.name, chore.work)
 
-    async def _do(self, chore: _Chore) -> None:
+    async def _do(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do something that the service can do without; what goes wrong is told, and ends nothing."""
         try:
-            await chore.work()
+            with anyio.fail_after(CHORE_DEADLINE_S):
+                await work()
+        except TimeoutError:
+            self._state_failed(str(StateError(f"it did not answer within {CHORE_DEADLINE_S:.0f} s: {name}")))
         except MirrordError as exc:
-            self._board.state_failed(str(exc))
+            self._state_failed(str(exc))
+        except Exception:  # noqa: BLE001 - it is told of with its place
+            _log.exception("%s failed", name)
+
+    def _state_failed(self, error: str) -> None:
+        if self._board.state_error is None:
+            self._hub.emit(StateChanged(error=error))
+        self._board.state_failed(error)
 
     async def _count(self) -> None:
         for running in self._service.running:
@@ -275,6 +305,12 @@ class _Process:
     async def _rest(self) -> None:
         if not self._service.running:
             await anyio.to_thread.run_sync(give_back)
+
+    async def _check_state(self) -> None:
+        """See whether a state store that could not be used can be again; one that works is left alone."""
+        if self._board.state_error is not None:
+            await self._state.history.check()
+            self._hub.emit(StateChanged(error=None))
 
     async def _trim(self) -> None:
         await self._state.history.trim(self._clock.now())

@@ -42,13 +42,20 @@ def run_service(config: str | None) -> int:
 
 
 def _die_of_signals() -> None:
-    """End at once for a signal that comes before the service obeys signals itself.
+    """End at once for a signal that comes before the service obeys signals itself; one that asks for more is too early.
 
-    The kernel keeps signals without a handler from process 1 of a container, which would go on starting.
+    What SIGHUP and SIGUSR1 ask for, to read the file and to run the rules, happens at the start anyway; unhandled, they
+    would end the process. The kernel keeps signals without a handler from process 1 of a container, which would go on
+    starting.
     """
 
     def die(number: int, _frame: object) -> NoReturn:
         os._exit(SIGNAL_BASE + number)
 
+    def wait(_number: int, _frame: object) -> None:
+        pass
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, die)
+    for number in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, wait)

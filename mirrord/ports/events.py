@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -278,18 +279,25 @@ class NullSink(EventSink):
         """Forget the event."""
 
 
+OnFault = Callable[[EventSink, Event], None]
+
+
 class Sinks(EventSink):
     """Hands every event to several listeners, in their order."""
 
-    def __init__(self, *sinks: EventSink) -> None:
-        """Know the first listeners."""
+    def __init__(self, *sinks: EventSink, on_fault: OnFault = lambda _sink, _event: None) -> None:
+        """Know the first listeners; ``on_fault`` is called while what one of them raised is being handled."""
         self._sinks = list(sinks)
+        self._on_fault = on_fault
 
     def add(self, sink: EventSink) -> None:
         """Let one more listen from now on."""
         self._sinks.append(sink)
 
     def emit(self, event: Event) -> None:
-        """Hand the event on."""
+        """Hand the event on. A listener that breaks its promise and raises is told of, and harms nobody else."""
         for sink in self._sinks:
-            sink.emit(event)
+            try:
+                sink.emit(event)
+            except Exception:  # noqa: BLE001 - a promise broken by one
+                self._on_fault(sink, event)

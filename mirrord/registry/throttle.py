@@ -1,6 +1,6 @@
 """How much one registry is asked at a time: places, requests per second, bytes per second, and pauses.
 
-Everything here belongs to one registry and is shared by all rules of the process that use it.
+Everything here belongs to one registry and is shared by all rules of the process that use it; runs take turns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import anyio
 
 from mirrord.ports.clock import Clock
 from mirrord.ports.registry import Places, Slots
+from mirrord.registry.places import FairPlaces
 
 DEFAULT_CONCURRENCY = 16
 
@@ -59,7 +60,7 @@ class Throttle:
             bandwidth: bytes per second of all bodies together; None for no limit.
         """
         self.concurrency = concurrency
-        self._places = anyio.Semaphore(concurrency, max_value=concurrency, fast_acquire=True)
+        self._places = FairPlaces(concurrency)
         self.bandwidth = Pace(bandwidth, clock)
         self._clock = clock
         self._requests = Pace(requests_per_second, clock)
@@ -89,7 +90,7 @@ class Throttle:
         await self.resumed()
         await self._requests.take()
 
-    def place(self) -> anyio.Semaphore:
+    def place(self) -> FairPlaces:
         """Return what holds one place for one exchange, as a context manager."""
         return self._places
 
@@ -99,11 +100,7 @@ class Throttle:
 
     def try_acquire(self) -> bool:
         """Take a place if one is free at once."""
-        try:
-            self._places.acquire_nowait()
-        except anyio.WouldBlock:
-            return False
-        return True
+        return self._places.acquire_nowait()
 
     def release(self) -> None:
         """Give a place back."""

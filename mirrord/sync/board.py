@@ -118,7 +118,7 @@ class Board(EventSink):
             self.entries[rule.name] = entry
         hosts = hosts_of(rules)
         for host in hosts:
-            self._registry(host)
+            self._registry(host).answers = True  # they are asked anew, over other connections
         for host in set(self.registries).difference(hosts):
             if not self.registries[host].transfers:
                 del self.registries[host]
@@ -191,8 +191,12 @@ class Board(EventSink):
             StateError: it cannot be written.
         """
         while self._unsaved_quotas:
-            _, quota = self._unsaved_quotas.popitem()
-            await self.history.keep_quota(quota)
+            host, quota = self._unsaved_quotas.popitem()
+            try:
+                await self.history.keep_quota(quota)
+            except BaseException:
+                self._unsaved_quotas.setdefault(host, quota)
+                raise
 
     def _entry(self, rule: str, slot: Slot) -> Entry:
         memory = self._memories.pop(rule, RuleMemory())

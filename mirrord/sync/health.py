@@ -16,6 +16,9 @@ STALLED_S = 5 * 60.0
 LONGEST_IDLE_S = 30 * 60.0
 """A run in which nothing happens for so long will not go on. Waiting for a quota takes up to 15 minutes."""
 
+LONGEST_TURN_S = 6 * 3600.0
+"""As long may a run wait for places and blobs that other runs have, while these move bytes: layers may be huge."""
+
 
 def live_checks(since_tick_s: float, meters: Iterable[RunMeter]) -> tuple[Check, ...]:
     """Return whether the schedule and every run make progress.
@@ -24,7 +27,10 @@ def live_checks(since_tick_s: float, meters: Iterable[RunMeter]) -> tuple[Check,
         since_tick_s: how long ago the alarm looked at the clock, in seconds.
         meters: those of the runs that go on.
     """
-    stuck = [meter for meter in meters if meter.idle_s > LONGEST_IDLE_S]
+    known = list(meters)
+    is_busy = any(meter.activity.transfers and meter.idle_s <= STALLED_S for meter in known)
+    longest_s = LONGEST_TURN_S if is_busy else LONGEST_IDLE_S
+    stuck = [meter for meter in known if meter.idle_s > longest_s]
     detail = ", ".join(f"{meter.rule}: nothing for {meter.idle_s / 60:.0f} min" for meter in stuck[:5])
     return (
         Check(

@@ -21,6 +21,7 @@ from mirrord.ports.events import (
     UnitFinished,
     UnitStarted,
 )
+from mirrord.ports.turns import ON_BEHALF_OF
 from mirrord.sync.activity import Activity, Rate, Transfer
 
 MOST_TRANSFERS = 8
@@ -117,11 +118,12 @@ class Metered(EventSink):
 
 @contextmanager
 def measuring(meter: RunMeter) -> Iterator[None]:
-    """Count what happens in this task, and in the tasks that it starts, for one run."""
-    token = _CURRENT.set(meter)
+    """Count what happens in this task, and in the tasks that it starts, for one run; they take turns as that run."""
+    token, turn = _CURRENT.set(meter), ON_BEHALF_OF.set(meter.run)
     try:
         yield
     finally:
+        ON_BEHALF_OF.reset(turn)
         _CURRENT.reset(token)
 
 

@@ -8,21 +8,22 @@ another writes waits until that one has run, if it runs or is about to.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
-from mirrord.errors import MirrordError
+from mirrord.errors import MirrordError, StateError
 from mirrord.planning.chains import Chains, chain_rules
 from mirrord.planning.places import hosts_of
 from mirrord.planning.report import Problem, RuleReport
 from mirrord.planning.rule import Rule
 from mirrord.planning.runstatus import run_status
-from mirrord.planning.status import Cause, RunStatus
+from mirrord.planning.status import Cause, ProblemStatus, RunResult, RunStatus
 from mirrord.ports.clock import Clock
-from mirrord.ports.events import EventSink, RunBegan, RunEnded, ScheduleSkipped
+from mirrord.ports.events import EventSink, RunBegan, RunEnded, ScheduleSkipped, StateChanged
 from mirrord.ports.history import History
 from mirrord.ports.schedule import Firing, Timetable
 from mirrord.ports.service import Ticket
@@ -33,11 +34,16 @@ from mirrord.sync.run import Run, unwrap
 from mirrord.sync.slots import Asked, Running, Slot, new_run_id
 from mirrord.transfer.unit import describe
 
+T = TypeVar("T")
+
 RULES_AT_ONCE = 64
 """Rules that run side by side. What each may ask of a registry is decided by that registry's places."""
 
 WRITE_DEADLINE_S = 10.0
-"""How long the end of a run waits until it is written down; what cannot be is lost to the history alone."""
+"""How long a run waits for each thing that is written down of it; what cannot be is lost to the history alone."""
+
+BY_HAND = frozenset({Cause.MANUAL, Cause.SIGNAL})
+"""Runs that somebody waits for."""
 
 INTERRUPTED = "the service was stopped"
 
@@ -71,6 +77,7 @@ class Service:
         self._news = anyio.Event()
         self._draining = False
         self._serving = False
+        self._interrupted = 0
 
     @property
     def queue_depth(self) -> int:
@@ -81,6 +88,11 @@ class Service:
     def is_serving(self) -> bool:
         """Whether `serve` goes on."""
         return self._serving
+
+    @property
+    def interrupted(self) -> int:
+        """How many runs did not come to their end."""
+        return self._interrupted
 
     @property
     def is_draining(self) -> bool:
@@ -127,6 +139,8 @@ class Service:
         if slot is None or self._draining:
             return None
         if slot.asked is not None:
+            if cause in BY_HAND and slot.asked.cause not in BY_HAND:
+                slot.asked = replace(slot.asked, cause=cause)  # it goes first now, and asks registries anew
             return Ticket(rule=rule, run=slot.asked.run, already=True)
         slot.asked = Asked(run=new_run_id(self._clock.now()), cause=cause, order=next(self._orders))
         self.board.changed()
@@ -184,6 +198,7 @@ class Service:
         for slot in sorted(waiting, key=_turn)[: max(0, room)]:
             asked, slot.asked = slot.asked, None
             assert asked is not None
+            slot.begun = next(self._orders)
             engine, rule = slot.engine, slot.rule
             meter = RunMeter(asked.run, rule.name, self._clock)
             slot.running = Running(
@@ -193,14 +208,22 @@ class Service:
         self.board.changed()
 
     def _may_begin(self, slot: Slot) -> bool:
-        if self._draining or slot.running is not None:
+        """Say whether a run that was asked for may begin.
+
+        It waits for a rule that feeds it while that runs, or is about to. One that began after this was asked for is
+        not waited for a second time, or a rule that is always about to run would hold up its readers for ever.
+        """
+        asked = slot.asked
+        if self._draining or slot.running is not None or asked is None:
             return False
         name = slot.rule.name
         if any(running.rule.name == name for running in self._leaving):
             return False  # it was taken out of the file and put back while it ran
         for other in self._chains.before.get(name, ()):
             first = self._slots.get(other)
-            if first is not None and (first.running is not None or first.asked is not None):
+            if first is None:
+                continue
+            if first.running is not None or (first.asked is not None and first.begun < asked.order):
                 return False
         return True
 
@@ -208,10 +231,10 @@ class Service:
         """Run one rule to its end, whatever happens, and write down what came of it."""
         rule, meter = running.rule, running.meter
         begun = RunStatus(id=meter.run, rule=rule.name, cause=running.asked.cause, started=meter.started)
-        self._events.emit(RunBegan(run=begun))
         interrupted = True
         broken: Problem | None = None
         try:
+            self._events.emit(RunBegan(run=begun))
             with measuring(meter):
                 await self._carry_out(running, begun)
             interrupted = self._draining and running.run.is_stopped
@@ -219,21 +242,29 @@ class Service:
             interrupted = False
             broken = describe(unwrap(exc))
         finally:
-            with anyio.CancelScope(shield=True), anyio.move_on_after(WRITE_DEADLINE_S):
-                await self._conclude(running, begun, interrupted=interrupted, broken=broken)
-            if running in self._leaving:
-                self._leaving.remove(running)
-            if slot.running is running:
-                slot.running = None
-            if not self.running:
-                running.engine.forget()
-            self._release_unused()
-            self.board.changed()
-            self._tell()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await self._conclude(running, begun, interrupted=interrupted, broken=broken)
+            except Exception as exc:  # noqa: BLE001 - nor does what is wrong with the telling of it end the service
+                self._tell_of_fault(begun, exc)
+            finally:
+                self._leave(slot, running)
+
+    def _leave(self, slot: Slot, running: Running) -> None:
+        """Make room for the rule's next run."""
+        if running in self._leaving:
+            self._leaving.remove(running)
+        if slot.running is running:
+            slot.running = None
+        if not self.running:
+            running.engine.forget()
+        self._release_unused()
+        self.board.changed()
+        self._tell()
 
     async def _carry_out(self, running: Running, begun: RunStatus) -> None:
         await self._write(begun, looked=False)
-        alone = running.asked.cause in {Cause.MANUAL, Cause.SIGNAL}
+        alone = running.asked.cause in BY_HAND
         if alone:  # whoever asks may just have mended a password
             running.engine.ask_anew(hosts_of([running.rule]))
         await running.run.carry_out(running.engine.executor(alone=alone))
@@ -248,8 +279,8 @@ class Service:
         if broken is not None:
             rule_run.problems.append(broken)
         report: RuleReport = rule_run.report()
-        await running.engine.memory.flush()
-        lag_seconds = await self.board.refresh(running.rule.name, report)
+        await self._in_time(running.engine.memory.flush)
+        lag_seconds = await self._in_time(lambda: self.board.refresh(running.rule.name, report)) or 0.0
         ended = run_status(
             begun.id,
             begun.cause,
@@ -262,25 +293,48 @@ class Service:
             pulls=running.meter.pulls,
         )
         looked = rule_run.looked and not interrupted
+        self._interrupted += interrupted
         self.board.ended(ended, looked=looked)
         await self._write(ended, looked=looked)
         self._events.emit(RunEnded(run=ended, looked=looked))
 
+    def _tell_of_fault(self, begun: RunStatus, error: Exception) -> None:
+        problem = describe(unwrap(error))
+        now = self._clock.now()
+        shown = ProblemStatus(code=problem.code, message=problem.message, remedy=problem.remedy, at=now)
+        ended = replace(begun, finished=now, result=RunResult.FAILED, problems=(shown,))
+        self.board.ended(ended, looked=False)
+        self._events.emit(RunEnded(run=ended, looked=False))
+
     async def _write(self, run: RunStatus, *, looked: bool) -> None:
+        await self._in_time(lambda: self._history.save_run(run, looked=looked))
+
+    async def _in_time(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what the state store answers; None where it fails or takes too long: no run depends on it."""
         try:
-            await self._history.save_run(run, looked=looked)
+            with anyio.fail_after(WRITE_DEADLINE_S):
+                return await work()
+        except TimeoutError:
+            error: MirrordError = StateError(f"the state store did not answer within {WRITE_DEADLINE_S:.0f} s")
         except MirrordError as exc:
-            self.board.state_failed(str(exc))
+            error = exc
+        except Exception as exc:  # noqa: BLE001 - a store that breaks costs what it knows, and no run
+            error = StateError(str(describe(unwrap(exc))))
+        if self.board.state_error is None:
+            self._events.emit(StateChanged(error=str(error)))
+        self.board.state_failed(str(error))
+        return None
 
     def _release_unused(self) -> None:
         """Let go of configurations that no run uses any more; the last one is in force."""
         used = {id(running.engine) for running in self.running}
-        for setup in self._setups[:-1]:
+        *earlier, last = self._setups
+        self._setups = [*(setup for setup in earlier if id(setup.engine) in used), last]
+        for setup in earlier:
             if id(setup.engine) not in used:
-                self._setups.remove(setup)
                 setup.release()
 
 
 def _turn(slot: Slot) -> tuple[bool, int]:
     assert slot.asked is not None
-    return (slot.asked.cause not in {Cause.MANUAL, Cause.SIGNAL}, slot.asked.order)
+    return (slot.asked.cause not in BY_HAND, slot.asked.order)

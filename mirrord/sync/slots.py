@@ -35,11 +35,12 @@ class Running:
 
 @dataclass(slots=True)
 class Slot:
-    """The place of one rule."""
+    """The place of one rule. ``begun`` is when its last run began, in the order in which things were asked for."""
 
     rule: Rule
     engine: Engine
     asked: Asked | None = None
+    begun: int = -1
     running: Running | None = None
 
 

@@ -8,7 +8,6 @@ from mirrord.planning.report import BlobOutcome, PullQuota, TrafficReport
 from mirrord.ports.events import (
     BlobProgress,
     BlobSettled,
-    BlobStarted,
     Event,
     EventSink,
     ManifestPulled,
@@ -33,7 +32,6 @@ class Traffic(EventSink):
         self._retries = 0
         self._pulls: Counter[str] = Counter()
         self._quotas: dict[str, PullQuota] = {}
-        self._sources: dict[int, str] = {}
 
     def emit(self, event: Event) -> None:
         """Count an event and pass it on."""
@@ -46,10 +44,8 @@ class Traffic(EventSink):
                 self._pulls[event.host] += 1
             case QuotaTold():
                 self._quotas[event.host] = event.quota
-            case BlobStarted():
-                self._sources[event.transfer] = event.source.host
             case BlobProgress():
-                self._read[self._sources[event.transfer]] += event.read
+                self._read[event.host] += event.read
             case BlobSettled() if event.outcome is BlobOutcome.UPLOADED:
                 self._written[event.target.host] += event.size
             case Noted() if event.what == BULK_DIFFERS:

@@ -30,12 +30,12 @@ class Registries:
         self.slots = RegistrySlots(book)
 
     def free(self, host: str) -> int:
-        return self.throttles[host].place().value
+        return self.throttles[host].place().free
 
     async def queued(self, host: str) -> None:
         """Return when a copy waits for ``host`` and holds nothing."""
         with anyio.fail_after(1):
-            while not (self.throttles[host].place().statistics().tasks_waiting and self.free("b")):
+            while not (self.throttles[host].place().waiting and self.free("b")):
                 await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
 
@@ -143,7 +143,7 @@ async def test_slots_hold_nothing_while_the_source_is_busy() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(copy)
         with anyio.fail_after(1):
-            while not (registries.throttles["b"].place().statistics().tasks_waiting and registries.free("a")):
+            while not (registries.throttles["b"].place().waiting and registries.free("a")):
                 await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
         assert registries.free("a") == registries.free("c") == 1
@@ -206,7 +206,7 @@ async def test_slots_serve_all_who_queued_for_a_registry_once_it_is_free() -> No
         for _ in range(100):
             group.start_soon(copy)
         with anyio.fail_after(1.5):
-            while registries.throttles["b"].place().statistics().tasks_waiting < 100:
+            while registries.throttles["b"].place().waiting < 100:
                 await anyio.lowlevel.checkpoint()
         registries.throttles["b"].release()
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -10,10 +10,22 @@ import pytest
 
 from mirrord.errors import DeniedError
 from mirrord.oci.reference import Repository
+from mirrord.planning.memory import TargetSummary
 from mirrord.planning.rule import Rule
 from mirrord.planning.schedule import Every
 from mirrord.planning.status import Cause, ConfigStatus, RunResult, RunStatus
-from mirrord.ports.events import RunBegan, RunEnded, ScheduleSkipped, Sinks
+from mirrord.ports.events import (
+    BlobProgress,
+    BlobStarted,
+    BreakerChanged,
+    Event,
+    EventSink,
+    RunBegan,
+    RunEnded,
+    ScheduleSkipped,
+    Sinks,
+    StateChanged,
+)
 from mirrord.ports.schedule import Firing
 from mirrord.sync.board import Board
 from mirrord.sync.engine import Engine
@@ -30,6 +42,7 @@ pytestmark = pytest.mark.anyio
 
 OTHER = Repository("source.test", "other")
 C = Repository("target-c.test", "mirror/other")
+DIGEST = make_image("app").root.descriptor.digest
 
 
 @dataclass
@@ -42,9 +55,10 @@ class House:
     heard: Recorder = field(default_factory=Recorder)
     released: list[str] = field(default_factory=list)
     engines: list[Engine] = field(default_factory=list)
+    faults: list[tuple[EventSink, type[Event]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.hub = Sinks(self.heard)
+        self.hub = Sinks(self.heard, on_fault=lambda sink, event: self.faults.append((sink, type(event))))
         self.scene.events = Metered(self.hub)
         self.board = Board(self.scene.clock, self.history)
         self.hub.add(self.board)
@@ -444,3 +458,189 @@ async def test_begun_runs_are_told_before_they_end(house: House) -> None:
     told = [event for event in house.heard.events if isinstance(event, RunBegan | RunEnded)]
     assert [type(event) for event in told] == [RunBegan, RunEnded]
     assert told[0].run.id == told[1].run.id
+
+
+async def test_reader_of_a_rule_that_is_always_about_to_run_gets_its_turn(house: House) -> None:
+    """A rule due every second runs, or waits to run, at every moment: its readers must not wait for all of that."""
+    house.adopt(scheduled(make_rule("first", A)), scheduled(make_rule("last", B, source=A)))
+    begun: list[str] = []
+
+    class Again(EventSink):
+        def emit(self, event: Event) -> None:
+            if isinstance(event, RunBegan):
+                begun.append(event.run.rule)
+                if event.run.rule == "first" and len(begun) < 20:
+                    house.service.wake("first", Cause.SCHEDULE)
+
+    house.hub.add(Again())
+
+    async with house.serving():
+        house.ring("last")
+        house.ring("first")
+        await settle(lambda: "last" in begun)
+        await settle(lambda: not house.service.running and not house.service.queue_depth)
+
+    assert begun[:3].count("last") == 1
+    assert house.scene.served(B) == house.scene.served(SOURCE)
+
+
+async def test_asking_by_hand_for_a_rule_that_waits_for_its_schedule_makes_it_one_by_hand(house: House) -> None:
+    """Whoever asks may just have mended a password: registries have to be asked anew."""
+    house.adopt(scheduled(make_rule("app", A)))
+    trap = house.scene.memory.hold("put_manifest", at=A)
+
+    async with house.serving():
+        house.ring("app")
+        await trap.reached.wait()
+        house.ring("app")
+        ticket = house.service.wake("app", Cause.MANUAL)
+        trap.open()
+        await house.idle(2)
+
+    assert ticket is not None
+    assert ticket.already
+    assert [run.cause for run in house.ended()] == [Cause.SCHEDULE, Cause.MANUAL]
+    assert house.ended()[1].id == ticket.run
+
+
+@dataclass
+class Hanging(RamHistory):
+    """Never answers while ``hangs``."""
+
+    hangs: bool = False
+
+    async def save_run(self, run: RunStatus, *, looked: bool) -> None:
+        if self.hangs:
+            await anyio.sleep_forever()
+        await super().save_run(run, looked=looked)
+
+
+async def test_history_that_never_answers_costs_its_deadline_and_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirrord.sync.service.WRITE_DEADLINE_S", 0.01)
+    house = House(history=Hanging(hangs=True))
+    house.scene.memory.add(SOURCE, make_image("app"), "1.0")
+    house.adopt(make_rule("app", A))
+
+    async with house.serving():
+        house.service.wake("app", Cause.MANUAL)
+        await house.idle(1)
+
+    (run,) = house.ended()
+    assert run.result is RunResult.OK
+    assert house.scene.served(A) == house.scene.served(SOURCE)
+    told = [event.error for event in house.heard.events if isinstance(event, StateChanged)]
+    assert told == ["STATE_UNUSABLE: the state store did not answer within 0 s"]
+    assert house.board.memory("app").last_run == run
+
+
+@dataclass
+class Faulty(RamHistory):
+    """Raises what no store should."""
+
+    async def summary(self, rule: str) -> Sequence[TargetSummary]:
+        raise ZeroDivisionError(rule)
+
+
+async def test_fault_in_the_history_ends_neither_the_run_nor_the_service() -> None:
+    house = House(history=Faulty())
+    house.scene.memory.add(SOURCE, make_image("app"), "1.0")
+    house.adopt(make_rule("app", A))
+
+    async with house.serving():
+        house.service.wake("app", Cause.MANUAL)
+        await house.idle(1)
+        house.service.wake("app", Cause.MANUAL)
+        await house.idle(2)
+
+    assert [run.result for run in house.ended()] == [RunResult.OK, RunResult.OK]
+    assert house.board.state_error is not None
+    assert "ZeroDivisionError" in house.board.state_error
+
+
+async def test_listener_that_raises_harms_neither_runs_nor_other_listeners(house: House) -> None:
+    class Broken(EventSink):
+        def emit(self, event: Event) -> None:
+            raise KeyError(type(event).__name__)
+
+    broken, later = Broken(), Recorder()
+    house.hub.add(broken)
+    house.hub.add(later)
+    house.adopt(scheduled(make_rule("app", A)))
+
+    async with house.serving():
+        house.ring("app")
+        await house.idle(1)
+
+    assert house.ended()[0].result is RunResult.OK
+    assert house.ended()[0] in [event.run for event in later.events if isinstance(event, RunEnded)]
+    assert (broken, RunEnded) in house.faults
+
+
+async def test_service_counts_the_runs_that_it_broke_off(house: House) -> None:
+    house.adopt(make_rule("app", A), make_rule("other", C, source=OTHER))
+    trap = house.scene.memory.hold("put_manifest", at=A)
+
+    async with house.serving():
+        house.service.wake("other", Cause.MANUAL)
+        await house.idle(1)
+        house.service.wake("app", Cause.MANUAL)
+        await trap.reached.wait()
+        before = house.service.interrupted
+
+    assert (before, house.service.interrupted) == (0, 1)
+
+
+async def test_run_may_wait_long_for_others_that_move_bytes(house: House) -> None:
+    """Layers of tens of gigabytes hold places and blobs for longer than a run without news may be alive."""
+    house.adopt(make_rule("app", A), make_rule("other", C, source=OTHER))
+    traps = [house.scene.memory.hold("put_manifest", at=place) for place in (A, C)]
+    clock = house.scene.clock
+
+    async with house.serving():
+        house.service.wake("app", Cause.MANUAL)
+        house.service.wake("other", Cause.MANUAL)
+        for trap in traps:
+            await trap.reached.wait()
+        clock.advance(40 * 60)
+        house.timetable.ticked = clock.monotonic()
+        both_idle = house.view.health().is_live
+        busy = next(running.meter for running in house.service.running if running.rule.name == "other")
+        busy.emit(BlobStarted(transfer=7, digest=DIGEST, size=9, source=OTHER, targets=(C,)))
+        one_busy = house.view.health().is_live
+        clock.advance(6 * 3600)
+        house.timetable.ticked = clock.monotonic()
+        busy.emit(BlobProgress(transfer=7, read=1, host=OTHER.host))
+        far_too_long = house.view.health()
+        for trap in traps:
+            trap.open()
+        await house.idle(2)
+
+    assert (both_idle, one_busy, far_too_long.is_live) == (False, True, False)
+    assert "app: nothing for 400 min" in far_too_long.live[1].detail
+
+
+async def test_registry_that_did_not_answer_is_asked_anew_under_a_new_configuration(house: House) -> None:
+    """The connections of the configuration before would tell that it answers again, and they are gone."""
+    house.adopt(make_rule("app", A))
+    house.hub.emit(BreakerChanged(host=A.host, is_open=True))
+    before = house.board.registries[A.host].answers
+
+    house.adopt(make_rule("app", A), name="second")
+
+    assert (before, house.board.registries[A.host].answers) == (False, True)
+
+
+@pytest.mark.parametrize("rules", [0, 300])
+async def test_any_number_of_rules_is_served(house: House, rules: int) -> None:
+    house.adopt(*(make_rule(f"rule-{number}", f"target-a.test/mirror/{number}") for number in range(rules)))
+
+    async with house.serving():
+        for number in range(rules):
+            house.service.wake(f"rule-{number}", Cause.SIGNAL)
+        with anyio.fail_after(60):
+            while house.service.running or house.service.queue_depth:
+                await anyio.wait_all_tasks_blocked()
+
+    assert len(house.ended()) == rules
+    assert {run.result for run in house.ended()} == ({RunResult.OK} if rules else set())
+    assert house.service.queue_depth == 0

@@ -64,10 +64,10 @@ def test_traffic_counts_bytes_read_at_the_source_of_their_transfer() -> None:
     report = tell(
         started(1),
         started(2),
-        BlobProgress(transfer=2, read=60),
-        BlobProgress(transfer=1, read=100),
+        BlobProgress(transfer=2, read=60, host=SOURCE.host),
+        BlobProgress(transfer=1, read=100, host=SOURCE.host),
         BlobFinished(transfer=1),
-        BlobProgress(transfer=2, read=40),
+        BlobProgress(transfer=2, read=40, host=SOURCE.host),
     )
 
     assert report.bytes_read == {SOURCE.host: 200}
