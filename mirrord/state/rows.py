@@ -125,6 +125,7 @@ def run_values(run: RunStatus) -> Values:
         "uploaded_bytes": run.blobs.uploaded.bytes,
         "mounted_bytes": run.blobs.mounted.bytes,
         "existed_bytes": run.blobs.existed.bytes,
+        "fanout_bytes": run.fanout_bytes,
         "status": _json(asdict(replace(run, changes=()))),
         "changes": _json([asdict(change) for change in run.changes]),
     }

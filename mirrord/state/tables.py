@@ -102,6 +102,7 @@ RUNS = Table(
     Column("uploaded_bytes", BigInteger, nullable=False),
     Column("mounted_bytes", BigInteger, nullable=False),
     Column("existed_bytes", BigInteger, nullable=False),
+    Column("fanout_bytes", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
     Column("changes", Text, nullable=False),
 )
