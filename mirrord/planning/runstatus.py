@@ -36,6 +36,7 @@ def run_status(
     lag_seconds: float = 0.0,
     requests: Mapping[str, int] | None = None,
     pulls: Mapping[str, int] | None = None,
+    fanout_bytes: int = 0,
 ) -> RunStatus:
     """Return the status of a run that ended.
 
@@ -49,6 +50,7 @@ def run_status(
         lag_seconds: the age of the oldest change that is still not served.
         requests: HTTP requests by registry.
         pulls: metered manifests by registry.
+        fanout_bytes: bytes uploaded from reads that had fed another target.
     """
     worked_on = [result for result in report.results if result.outcome in _WORKED_ON]
     return RunStatus(
@@ -62,6 +64,7 @@ def run_status(
         filtered=report.filtered,
         outcomes={outcome.key: report.count(outcome) for outcome in Outcome},
         blobs=counts_of(summarise(report.results)),
+        fanout_bytes=fanout_bytes,
         lag_seconds=lag_seconds,
         requests=dict(sorted((requests or {}).items())),
         pulls=dict(sorted((pulls or {}).items())),

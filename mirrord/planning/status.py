@@ -85,6 +85,7 @@ class RunStatus:
         outcomes: images (tags on targets) by outcome, by the keys of the report's JSON: ``in_sync``, ``copied``,
             ``skipped``, ``blocked``, ``failed``.
         listed: tags seen at the source times targets; ``filtered`` of them no filter took.
+        fanout_bytes: of the bytes uploaded, those that were not read for it: one read fed several targets.
         lag_seconds: the freshness at the end of the run: the age of the oldest change that is still not served.
         requests: HTTP requests by registry.
         changes: what was worked on, the first `MOST_CHANGES` of them; listings of runs leave it out.
@@ -101,6 +102,7 @@ class RunStatus:
     filtered: int = 0
     outcomes: dict[str, int] = field(default_factory=dict, hash=False)
     blobs: BlobCounts = BlobCounts()
+    fanout_bytes: int = 0
     lag_seconds: float = 0.0
     requests: dict[str, int] = field(default_factory=dict, hash=False)
     pulls: dict[str, int] = field(default_factory=dict, hash=False)

@@ -128,14 +128,15 @@ class SqlHistory(History):
         """Return what runs that ended after a moment did not have to send."""
 
         def work(connection: Connection) -> Saved:
-            columns = (RUNS.c.uploaded_bytes, RUNS.c.mounted_bytes, RUNS.c.existed_bytes)
+            columns = (RUNS.c.uploaded_bytes, RUNS.c.mounted_bytes, RUNS.c.existed_bytes, RUNS.c.fanout_bytes)
             sums = select(*(func.coalesce(func.sum(column), 0) for column in columns)).where(RUNS.c.finished > since)
-            uploaded, mounted, existed = connection.execute(sums).one()
+            uploaded, mounted, existed, fanout = connection.execute(sums).one()
             return Saved(
                 since=since,
                 wanted_bytes=uploaded + mounted + existed,
                 uploaded_bytes=uploaded,
                 saved_bytes=mounted + existed,
+                fanout_bytes=fanout,
             )
 
         return await self._database.read(work)

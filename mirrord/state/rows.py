@@ -144,6 +144,7 @@ def run_values(run: RunStatus) -> Values:
         "uploaded_bytes": min(run.blobs.uploaded.bytes, MOST_INTEGER),
         "mounted_bytes": min(run.blobs.mounted.bytes, MOST_INTEGER),
         "existed_bytes": min(run.blobs.existed.bytes, MOST_INTEGER),
+        "fanout_bytes": min(run.fanout_bytes, MOST_INTEGER),
         "status": _json(asdict(replace(run, changes=()))),
         "changes_count": len(run.changes),
         "changes_bytes": len(changes) if run.changes else 0,

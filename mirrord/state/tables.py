@@ -111,6 +111,7 @@ RUNS = Table(
     Column("uploaded_bytes", BigInteger, nullable=False),
     Column("mounted_bytes", BigInteger, nullable=False),
     Column("existed_bytes", BigInteger, nullable=False),
+    Column("fanout_bytes", BigInteger, nullable=False),
     Column("status", Text, nullable=False),
     Column("changes_count", BigInteger, nullable=False),
     Column("changes_bytes", BigInteger, nullable=False),

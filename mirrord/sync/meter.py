@@ -44,6 +44,7 @@ class RunMeter(EventSink):
         self.requests: Counter[str] = Counter()
         self.pulls: Counter[str] = Counter()
         self.copying: set[Copying] = set()
+        self.fanout_bytes = 0
         self.activity = Activity(clock.monotonic)
         self._rate = Rate(clock.monotonic())
         self._clock = clock
@@ -66,6 +67,7 @@ class RunMeter(EventSink):
                 self.pulls[event.host] += 1
             case BlobSettled() if event.outcome is not BlobOutcome.FAILED:
                 self._blobs += BlobTally(**{event.outcome.value: (1, event.size)})
+                self.fanout_bytes += event.size if event.shared else 0
             case UnitStarted():
                 self.copying.update((event.source, event.target, tag) for tag in event.tags)
             case UnitFinished() if event.carried_out:

@@ -291,6 +291,7 @@ class Service:
             lag_seconds=lag_seconds,
             requests=running.meter.requests,
             pulls=running.meter.pulls,
+            fanout_bytes=running.meter.fanout_bytes,
         )
         looked = rule_run.looked and not interrupted
         self._interrupted += interrupted

@@ -61,7 +61,8 @@ FRESHNESS = Spec(
     "mirrord_freshness_seconds",
     Kind.GAUGE,
     ("rule", "target"),
-    "Age of the oldest change at the source that the target does not serve yet; 0 when it serves all of them.",
+    "Age of the oldest change at the source that the target does not serve yet; 0 when it serves all of them. "
+    "Absent until a run has seen the source.",
 )
 FRESHNESS_OBJECTIVE = Spec(
     "mirrord_freshness_objective_seconds",

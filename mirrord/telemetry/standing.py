@@ -140,7 +140,8 @@ def _add_rule(standing: Standing, rule: RuleStatus, status: ServiceStatus) -> No
         behind = (status.now - target.behind_since).total_seconds() if target.behind_since is not None else 0.0
         oldest[host] = max(oldest[host], behind)
     for host, seconds in oldest.items():
-        standing.set(FRESHNESS, seconds, rule.name, host)
+        is_known = seconds > 0 or rule.last_looked is not None  # 0 would say that nothing is missing
+        standing.set(FRESHNESS, seconds if is_known else None, rule.name, host)
     standing.set(FRESHNESS_OBJECTIVE, rule.objective_seconds, rule.name)
     standing.moment(LAST_SUCCESS, rule.last_success, rule.name)
     standing.moment(NEXT_RUN, rule.next_run, rule.name)

@@ -56,10 +56,13 @@ class Executor:
             for order in job.orders
         ]
         results: list[UnitResult] = []
+        moved = anyio.Event()
 
         async def finish(unit: Unit) -> None:
             try:
                 await unit.finish()
+                if unit.is_open:  # it failed while blobs were on their way: what still arrives is part of the result
+                    await moved.wait()
             finally:
                 for result in unit.results(self._clock.monotonic() - started):
                     results.append(result)
@@ -70,6 +73,7 @@ class Executor:
             for unit in units:
                 group.start_soon(finish, unit)
             await self._move_blobs(job, source, units)
+            moved.set()
         return results
 
     async def _move_blobs(self, job: CopyJob, source: RepositoryReader, units: Sequence[Unit]) -> None:

@@ -52,6 +52,11 @@ class Unit:
         self._referrers = 0
         self._written: list[TagPlan] = []
 
+    @property
+    def is_open(self) -> bool:
+        """Whether some blobs have not been settled, which after a failure they need not be."""
+        return bool(self._missing)
+
     def needs(self, blob: Descriptor) -> bool:
         """Say whether the target still needs ``blob``; one that failed needs nothing any more."""
         return self.failure is None and blob.digest in self._missing

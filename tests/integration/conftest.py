@@ -7,16 +7,24 @@ import platform
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import pytest
 import trustme
 
 from tests.integration.command import Finished, Mirrord
+from tests.integration.processes import find_tool
 from tests.integration.servers import Credentials, DockerRegistry, TLSFront, tool
 from tests.integration.tools import Buildah, Skopeo, ToolError
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 RequireTool = Callable[..., None]
+BROWSER_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+BROWSER_WAIT_MS = 15_000
+"""So long a page may take on a busy machine, in milliseconds."""
+
 NATIVE = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -182,6 +190,19 @@ def mirrord(tmp_path: Path) -> Iterator[Mirrord]:
 def run_mirrord(mirrord: Mirrord) -> RunMirrord:
     """Run a command of mirrord to its end: `run_mirrord("sync", "--once", "-c", str(file))`."""
     return mirrord.run
+
+
+@pytest.fixture(scope="module")
+def browser(require_tool: RequireTool) -> Iterator[Browser]:
+    """Debian's chromium, without a window. Of a module and no longer: while it lives, no other event loop can run."""
+    from playwright.sync_api import expect, sync_playwright
+
+    require_tool("chromium")
+    expect.set_options(timeout=BROWSER_WAIT_MS)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=find_tool("chromium"), args=list(BROWSER_FLAGS))
+        yield launched
+        launched.close()
 
 
 def build_busybox(buildah: Buildah, architecture: str) -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from playwright.sync_api import BrowserContext, Locator, Page, Request
+from playwright.sync_api import Locator, Page, Request
 
 from tests.fakes.pagescenes import Scene
 from tests.integration.page.server import PageServer, Prepare
-
-WAIT_MS = 15_000
-"""So long a page may take on a busy machine, in milliseconds."""
 
 
 @dataclass
@@ -58,21 +55,21 @@ class OpenPage(Protocol):
     ) -> Seen: ...
 
 
-def watched(context: BrowserContext, server: PageServer, expected: tuple[str, ...]) -> Seen:
-    """Return a page that notes errors, violations of the policy, dialogs, and requests to elsewhere."""
-    page = context.new_page()
-    seen = Seen(page=page, server=server)
+def watch(page: Page, address: str, complaints: list[str], expected: tuple[str, ...]) -> None:
+    """Have a page note errors, violations of the policy, dialogs, and requests to elsewhere than an address.
+
+    ``expected``: parts of messages that are no fault.
+    """
 
     def complain(text: str) -> None:
         if not any(known in text for known in expected):
-            seen.complaints.append(text)
+            complaints.append(text)
 
     def asked(request: Request) -> None:
-        if not request.url.startswith(server.address + "/"):
+        if not request.url.startswith(address + "/"):
             complain(f"a request to {request.url}")
 
     page.on("console", lambda message: complain(message.text) if message.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: complain(str(error)))
     page.on("dialog", lambda dialog: complain(f"a dialog: {dialog.message}"))
     page.on("request", asked)
-    return seen

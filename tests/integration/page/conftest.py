@@ -1,31 +1,18 @@
-"""Fixtures of the tests of the page: one browser for a module, a server and a window for each test."""
+"""Fixtures of the tests of the page: a server and a window for each test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from tests.fakes.pagescenes import Scene
-from tests.integration.page.browsing import WAIT_MS, OpenPage, Seen, watched
+from tests.integration.conftest import BROWSER_WAIT_MS
+from tests.integration.page.browsing import OpenPage, Seen, watch
 from tests.integration.page.server import Prepare, serve_page
-from tests.integration.processes import find_tool
-
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
-
-
-@pytest.fixture(scope="module")
-def browser(require_tool: Callable[..., None]) -> Iterator[Browser]:
-    """Debian's chromium, without a window. Of a module and no longer: while it lives, no other event loop can run."""
-    require_tool("chromium")
-    expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=find_tool("chromium"), args=list(FLAGS))
-        yield launched
-        launched.close()
 
 
 @pytest.fixture
@@ -51,8 +38,9 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
                 viewport={"width": width, "height": 900}, color_scheme=scheme, timezone_id="Europe/Berlin"
             )
             running.callback(context.close)
-            context.set_default_timeout(WAIT_MS)
-            seen = watched(context, server, expected)
+            context.set_default_timeout(BROWSER_WAIT_MS)
+            seen = Seen(page=context.new_page(), server=server)
+            watch(seen.page, server.address, seen.complaints, expected)
             opened.append(seen)
             seen.page.goto(server.address + path)
             if is_live:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -429,6 +430,19 @@ def test_gauges_say_what_the_service_says() -> None:
     assert samples["mirrord_event_loop_lag_seconds"] == {(): 0.25}
     assert samples["mirrord_config_last_reload_successful"] == {(): 0}
     assert samples["mirrord_config_last_reload_timestamp_seconds"] == {(): now - 7200}
+
+
+def test_rule_that_never_saw_its_source_is_not_called_fresh() -> None:
+    view = some_view()
+    (rule,) = view.stands.rules
+    targets = tuple(replace(target, images={}, behind_since=None) for target in rule.targets)
+    never = replace(rule, targets=targets, last_looked=None)
+    view.stands = replace(view.stands, rules=(never,))
+    metrics = known()
+    metrics.watch(view)
+
+    assert read(metrics).get("mirrord_freshness_seconds", {}) == {}
+    assert sum(read(metrics)["mirrord_images"].values()) == 0
 
 
 def test_service_is_asked_once_for_each_scrape() -> None:

@@ -85,6 +85,7 @@ def some_view() -> FakeView:
         targets=targets,
         objective_seconds=3600.0,
         last_run=run,
+        last_looked=MOMENT - timedelta(minutes=9),
         last_success=MOMENT - timedelta(hours=1),
         next_run=MOMENT + timedelta(minutes=5),
     )

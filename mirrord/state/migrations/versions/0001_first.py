@@ -67,7 +67,7 @@ def upgrade() -> None:
         sa.Column("finished", sa.BigInteger),
         *(
             sa.Column(name, sa.BigInteger, nullable=False)
-            for name in ("uploaded_bytes", "mounted_bytes", "existed_bytes")
+            for name in ("uploaded_bytes", "mounted_bytes", "existed_bytes", "fanout_bytes")
         ),
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("changes_count", sa.BigInteger, nullable=False),
