@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,7 +16,19 @@ from mirrord.state.opening import connect
 T = TypeVar("T")
 
 
-class Database:
+class Statements(Protocol):
+    """Runs functions over a connection."""
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` finds; raises StateError."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction; raises StateError."""
+        ...
+
+
+class Database(Statements):
     """Runs functions over a connection. Readers do not wait for the writer, and see what is committed."""
 
     def __init__(self, path: Path, writer: Engine) -> None:

@@ -8,7 +8,7 @@ from mirrord.errors import StateError
 from mirrord.oci.reference import Location
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, StateChanged
-from mirrord.state.database import Database
+from mirrord.state.database import Statements
 from mirrord.state.pending import Change, Pending
 from mirrord.state.tables import IMAGES
 
@@ -19,7 +19,7 @@ LONGEST_WAIT_S = 60.0
 class Journal:
     """Takes changes at once, and writes them as soon as there are any; what comes meanwhile goes along next time."""
 
-    def __init__(self, database: Database, clock: Clock, events: EventSink) -> None:
+    def __init__(self, database: Statements, clock: Clock, events: EventSink) -> None:
         """Begin with nothing to write."""
         self._database = database
         self._clock = clock
