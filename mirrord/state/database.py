@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -23,7 +23,21 @@ READERS = 2
 """Questions that are answered side by side: a long search keeps nobody from asking where a blob is."""
 
 
-class Database:
+class Statements(Protocol):
+    """Runs functions over a connection; ``health`` is told whether that works."""
+
+    health: Health
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` finds; raises StateError."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction; raises StateError."""
+        ...
+
+
+class Database(Statements):
     """Runs functions over connections in threads, and says by ``health`` whether that works."""
 
     def __init__(self, path: Path, health: Health, *, busy_s: float = BUSY_S) -> None:

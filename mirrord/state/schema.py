@@ -44,7 +44,7 @@ def bring_forward(engine: Engine, path: Path, schema: Schema = SCHEMA) -> None:
         SQLAlchemyError: it cannot be read or written.
     """
     with engine.connect() as connection:
-        version = _version(connection, path)
+        version = version_of(connection, path)
     if version == schema.head:
         return
     if version is not None:
@@ -94,7 +94,7 @@ def migrate(connection: Connection, schema: Schema = SCHEMA) -> None:
         ) from exc
 
 
-def _version(connection: Connection, path: Path) -> str | None:
+def version_of(connection: Connection, path: Path) -> str | None:
     """Return the version of a store's tables; None: there are none yet.
 
     Raises:
