@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, or_, select, tuple_
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select, tuple_
 
 from mirrord.errors import MirrordError
 from mirrord.planning.memory import ImageState, TargetSummary
@@ -22,6 +22,7 @@ from mirrord.state.rows import image_status, location_of, run_status, run_values
 from mirrord.state.tables import FACTS, IMAGES, OWNED, QUOTAS, RULES, RUNS
 from mirrord.state.trimming import trim
 
+_PLACE = tuple_(IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target)
 _ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
 
 
@@ -100,7 +101,11 @@ class SqlHistory(History):
             rows = connection.execute(wanted).all()
             last = rows[query.limit - 1] if len(rows) > query.limit else None
             following = encode([getattr(last, column.name) for column in _ORDER]) if last is not None else None
-            return ImagePage(images=tuple(map(image_status, rows[: query.limit])), total=total, next=following)
+            images = (
+                image_status(row, query.live.get((row.rule, row.source, row.ref, row.target)))
+                for row in rows[: query.limit]
+            )
+            return ImagePage(images=tuple(images), total=total, next=following)
 
         await self._journal.flush()
         return await self._database.read(work)
@@ -254,7 +259,9 @@ def _filtered(statement: Select[Any], query: ImageQuery) -> Select[Any]:
     if query.rule is not None:
         statement = statement.where(IMAGES.c.rule == query.rule)
     if query.states:
-        statement = statement.where(IMAGES.c.state.in_([state.value for state in query.states]))
+        is_stored = IMAGES.c.state.in_([state.value for state in query.states])
+        wanted = [place for place, state in query.live.items() if state in query.states]
+        statement = statement.where(or_(and_(is_stored, _PLACE.not_in(list(query.live))), _PLACE.in_(wanted)))
     if query.search:
         columns = (
             IMAGES.c.source,

@@ -94,8 +94,8 @@ def image_memory(row: Row[Any]) -> ImageMemory | None:
         return None
 
 
-def image_status(row: Row[Any]) -> ImageStatus:
-    """Return a row as the API shows it."""
+def image_status(row: Row[Any], live: ImageState | None = None) -> ImageStatus:
+    """Return a row as the API shows it; ``live`` is a state that holds in place of the one that is remembered."""
     problem = None
     if row.code:
         problem = ProblemStatus(code=row.code, message=row.message or "", remedy=row.remedy or "")
@@ -105,9 +105,9 @@ def image_status(row: Row[Any]) -> ImageStatus:
         tag=row.ref if ":" not in row.ref else None,
         target=row.target,
         target_tag=row.target_tag or None,
-        state=ImageState(row.state),
-        reason=row.reason,
-        problem=problem,
+        state=live or ImageState(row.state),
+        reason=row.reason if live is None else "",
+        problem=problem if live is None else None,
         digest=row.digest,
         served=row.served,
         first_seen=row.first_seen,
