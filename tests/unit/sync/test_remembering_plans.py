@@ -17,7 +17,7 @@ from mirrord.planning.rule import Newest, NewestBy, OnRollback, Rule
 from mirrord.ports.memory import ReadOnlyMemory
 from mirrord.sync.estimating import Forecast, forecast
 from mirrord.sync.run import Run
-from tests.fakes.images import make_artifact, make_image, make_index
+from tests.fakes.images import make_artifact, make_index
 from tests.unit.sync.kept import DAY, HOUR, KeptScene, immutable, on_rollback, rechecking
 from tests.unit.sync.scene import SOURCE, A, B, image_with_config, make_rule, only, results, stands, warnings
 
