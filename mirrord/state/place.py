@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -40,9 +41,9 @@ def prepare(path: Path, mounts: str = MOUNTS) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
-        raise _invalid(f'the directory "{_shown(directory)}" cannot be made: {exc.strerror}') from None
+        raise _invalid(f'the directory "{_shown(directory)}" cannot be made: {exc.strerror}', _way(directory)) from None
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise _invalid(f'the directory "{_shown(directory)}" cannot be written by user {os.geteuid()}')
+        raise _invalid(f'the directory "{_shown(directory)}" cannot be written by user {_user()}', _way(directory))
     try:
         kind = path.stat().st_mode
     except FileNotFoundError:
@@ -52,7 +53,7 @@ def prepare(path: Path, mounts: str = MOUNTS) -> None:
     if not stat.S_ISREG(kind):
         raise _invalid(f'"{_shown(path)}" is not a file')
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise _invalid(f'the file "{_shown(path)}" cannot be written by user {os.geteuid()}')
+        raise _invalid(f'the file "{_shown(path)}" cannot be written by user {_user()}')
     system = file_system(directory, mounts)
     if system in _NETWORK:
         raise _invalid(
@@ -98,6 +99,21 @@ def _invalid(message: str, remedy: str = "") -> StateError:
         code="STATE_PATH_INVALID",
         remedy=remedy or "make the directory for this user, or name another file: MIRRORD_STATE=sqlite:///PATH",
     )
+
+
+def _way(directory: Path) -> str:
+    """Return what to type so that there is a directory for the state: the one that was tried, or one of one's own."""
+    made = f"sudo install -d -m 700 -o {_user()} '{_shown(directory)}'"
+    own = Path(os.path.expanduser("~")) / ".local/state/mirrord/state.db"  # noqa: PTH111 - Path.home() may raise
+    return f"make it ({made}), or keep the state elsewhere: MIRRORD_STATE=sqlite://{_shown(own)}"
+
+
+def _user() -> str:
+    """Return the name of the user who runs this, its number where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _shown(path: Path) -> str:
