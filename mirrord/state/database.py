@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from mirrord.errors import StateError, quote
-from mirrord.state.engine import BUSY_S, begin_to_write, connect
+from mirrord.state.engine import BUSY_S, begin_to_write, command, connect
 from mirrord.state.health import Health
 from mirrord.state.mapping import UnwritableError, mapped
 
@@ -92,11 +92,7 @@ class Database(Statements):
 
         def run() -> None:
             with mapped("write"), _anew_after_failure(self._writer):
-                connection = self._writer.raw_connection()
-                try:
-                    connection.cursor().execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
-                finally:
-                    connection.close()
+                command(self._writer, f"incremental_vacuum({pages:d})")
 
         with self._judged():
             await anyio.to_thread.run_sync(run, limiter=self._writing)
