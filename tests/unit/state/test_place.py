@@ -95,7 +95,7 @@ def test_directory_that_cannot_be_made_is_told_with_the_commands_that_make_it(wa
     assert caught.value.code == "STATE_PATH_INVALID"
     assert f'"{walled}/mirrord" cannot be made: Permission denied' in caught.value.message
     assert f"sudo install -d -m 700 -o nobody '{walled}/mirrord'" in caught.value.remedy
-    assert "MIRRORD_STATE=sqlite:///PATH" in caught.value.remedy
+    assert "MIRRORD_STATE=sqlite://" in caught.value.remedy
 
 
 @pytest.mark.covers("D83")
