@@ -43,13 +43,13 @@ SECTIONS = (
 )
 """Of every page on a registry, in this order."""
 
-PLANNED = ("apply", "audit", "healthcheck", "prune", "restore", "status", "config import")
+PLANNED = ("apply", "audit", "prune", "restore", "config import")
 """Commands that pages may name as planned."""
 NO_CODES = frozenset(
     {
         # Variables of the environment.
         *("DOCKER_CONFIG", "DOCKERHUB_TOKEN", "FORCE_COLOR", "MIRRORD_CONFIG", "MIRRORD_LOG_LEVEL", "NO_COLOR"),
-        *("MIRRORD_PUSHGATEWAY_PASSWORD_FILE", "MIRRORD_PUSHGATEWAY_USERNAME"),
+        *("MIRRORD_API_TOKEN_FILE", "MIRRORD_DRAIN_TIMEOUT", "MIRRORD_LISTEN", "MIRRORD_LOG_FORMAT", "MIRRORD_STATE"),
         *("REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
         *("MIRRORD_PUSHGATEWAY_PASSWORD_FILE", "MIRRORD_PUSHGATEWAY_USERNAME"),
         *("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"),
@@ -57,6 +57,7 @@ NO_CODES = frozenset(
         *("AZURE_POD_IDENTITY_AUTHORITY_HOST", "AZURE_TENANT_ID", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
         *("CLOUDSDK_CONFIG", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"),
         "CODE",  # stands for any code
+        "RELOAD_REJECTED",  # begins the text that tells why a file was refused, and is no error's code
         # Names of Python.
         *("EXIT_FAILED", "EXIT_REFUSED", "EXIT_STARTUP", "EXIT_USAGE", "SIGNAL_BASE"),
         # Codes of registries, which messages quote.
