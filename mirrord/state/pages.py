@@ -19,6 +19,9 @@ from mirrord.state.tables import IMAGES
 MOST_ROWS = 1_000
 """Rows of a page, of images or runs."""
 
+_LONGEST_SEARCH = 4_200
+"""Characters; no name is longer."""
+
 _ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
 _PLACE = tuple_(*_ORDER[:4])
 _LIVE = "live"
@@ -45,8 +48,8 @@ def place_of(cursor: str | None) -> list[str] | None:
 
 def image_page(connection: Connection, query: ImageQuery, after: list[str] | None) -> ImagePage:
     """Return a page of images, those that come after a place."""
-    if "\0" in query.search:
-        return ImagePage()  # no name has one, and SQLite would look for what stands before it
+    if not _may_be_found(query.search):
+        return ImagePage()
     limit = rows_of_page(query.limit)
     states = sorted({state.value for state in query.states})
     wanted = [*states, _LIVE] if states and query.live else states
@@ -78,6 +81,11 @@ def summaries(connection: Connection, rule: str) -> list[TargetSummary]:
         oldest = min((moment for moment in moments if moment is not None), default=None)
         found[row.target] = TargetSummary(target=target, images=images, behind_since=oldest)
     return list(found.values())
+
+
+def _may_be_found(search: str) -> bool:
+    """Say whether a name may have a text in it. SQLite would look for what stands before a NUL, or fail."""
+    return len(search) <= _LONGEST_SEARCH and "\0" not in search and search.isprintable()
 
 
 def _rows(

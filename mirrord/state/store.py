@@ -73,6 +73,8 @@ async def open_state(url: str, *, clock: Clock, events: EventSink, busy_s: float
         try:
             async with _written(Journal(database, clock, events)) as journal:
                 history = SqlHistory(database, journal, clock)
+                # A reader that is there from the start can go on where the disk becomes full.
+                await history.rules()
                 await history.close_runs()
                 memory = SqlMemory(database, journal, clock)
                 yield SqlState(memory=memory, history=history, path=path, rebuilt=found is not Found.SOUND)
@@ -87,14 +89,16 @@ async def _written(journal: Journal) -> AsyncIterator[Journal]:
 
     An error of the body comes out as it is, and in no group.
     """
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(journal.run)
             try:
                 yield journal
-            except Exception as exc:  # noqa: BLE001 - raised again outside of the group
-                error = exc
+            except BaseException as exc:
+                if isinstance(exc, anyio.get_cancelled_exc_class()):
+                    raise
+                error = exc  # raised again outside of the group
             finally:
                 group.cancel_scope.cancel()
     finally:

@@ -43,6 +43,7 @@ def all_tests(config: pytest.Config) -> list[str]:
     return [line for line in listed.stdout.splitlines() if "::" in line]
 
 
+@pytest.mark.timeout(240)  # a worker of several collects all tests itself
 def test_every_trap_of_every_registry_is_shown_and_no_other(request: pytest.FixtureRequest) -> None:
     faults = faults_of(all_tests(request.config))
 

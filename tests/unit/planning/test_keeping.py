@@ -222,7 +222,7 @@ def test_copied_image_without_a_tag_was_not_read_back() -> None:
 def test_late_attachments_leave_the_proof_of_the_image_as_it_was() -> None:
     kept = after_unit(lacking(PROVEN, "late", NOW), result(Outcome.COPIED, digest=OLD), "scope", NOW)
 
-    assert kept == replace(PROVEN, reason="why")
+    assert kept == replace(PROVEN, reason="the target serves this digest")
 
 
 @pytest.mark.parametrize(
