@@ -18,6 +18,7 @@ from mirrord.oci.reference import Repository, Tag
 from mirrord.planning.memory import ImageState, SeenDigest
 from mirrord.planning.status import QuotaStatus
 from mirrord.state import SqlState
+from mirrord.state.database import Database
 from mirrord.state.pending import ROWS_AT_ONCE
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.states import DAY, ONE, SOURCE, TARGET, Seen, full_disk, image, locked, opened, run, sql, until
