@@ -57,7 +57,8 @@ def command(engine: Engine, *pragmas: str) -> None:
     connection = engine.raw_connection()
     try:
         for pragma in pragmas:
-            connection.cursor().execute(f"PRAGMA {pragma}").fetchall()
+            # As a script each is carried out to its end: incremental_vacuum otherwise frees one page only.
+            connection.cursor().executescript(f"PRAGMA {pragma}")
     finally:
         connection.close()
 

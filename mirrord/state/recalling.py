@@ -52,6 +52,7 @@ class SqlHistory(History):
     async def forget_rules(self, left: Collection[str]) -> None:
         """Forget images and summaries of rules that are not in the configuration any more."""
         self._journal.leave_rules(left)
+        await self._journal.settle(IMAGES)  # what is on its way to the disk
         for table in (IMAGES, RULES):
             for rule in await self._database.read(partial(_rules_of, table=table)):
                 if rule not in left:
