@@ -52,6 +52,8 @@ IMAGES = Table(
     Column("referrers_at", Moment),
     Column("referrers_mark", String, nullable=False),
     Column("subjects", Text, nullable=False),
+    Column("attached_mark", String, nullable=False),
+    Column("attached_at", Moment),
 )
 Index("images_by_state", IMAGES.c.rule, IMAGES.c.target, IMAGES.c.state, IMAGES.c.behind_since)
 
