@@ -69,13 +69,14 @@ async def find_late(
     if rule.referrers.recheck == timedelta(0):
         return Compared(late=everywhere)
     try:
-        mark = await mark_at_source(context, reader, tags) if proofs is not None else ""
+        there = await _at_source(context, reader, tags) if proofs is not None else {}
+        mark = mark_of_tags(there) if there else ""
         asked: set[Location] = set()
 
         async def is_late(writer: RepositoryWriter) -> bool:
             proof = (proofs or {}).get(writer.location, Proof())
             for tag in tags:
-                if mark and proof.mark == mark and not _is_open(context, writer, tag, proof):
+                if mark and proof.mark == mark and _is_proven(context, writer, tag, there.get(tag), proof):
                     continue
                 asked.add(writer.location)
                 if await _differs(context, reader, writer, tag):
@@ -90,11 +91,17 @@ async def find_late(
 
 
 async def mark_at_source(context: Context, reader: RepositoryReader, tags: Sequence[Tag]) -> str:
-    """Return the mark of what the source has under attachment tags; empty where there are none.
+    """Return the mark of what the source has under attachment tags; empty where there is nothing.
 
     Raises:
         MirrordError: it could not be asked.
     """
+    there = await _at_source(context, reader, tags)
+    return mark_of_tags(there) if there else ""
+
+
+async def _at_source(context: Context, reader: RepositoryReader, tags: Sequence[Tag]) -> dict[Tag, Digest]:
+    """Return what attachment tags point to at the source, by its listing or by itself."""
 
     async def resolve(tag: Tag) -> Digest | None:
         if (hint := source_hint(context, reader.location, tag)) is not None:
@@ -102,23 +109,25 @@ async def mark_at_source(context: Context, reader: RepositoryReader, tags: Seque
         head = await ask_source(context, reader, tag)
         return head.digest if head is not None else None
 
-    if not tags:
-        return ""
-    digests = await each(tags, resolve, FETCHES_AT_ONCE)
-    return mark_of_tags({tag: digest for tag, digest in zip(tags, digests, strict=True) if digest is not None})
+    digests = await each(tags, resolve, FETCHES_AT_ONCE) if tags else []
+    return {tag: digest for tag, digest in zip(tags, digests, strict=True) if digest is not None}
 
 
-def _is_open(context: Context, writer: RepositoryWriter, tag: Tag, proof: Proof) -> bool:
-    """Say whether a target is asked for a tag, although it had all that the source still has.
+def _is_proven(context: Context, writer: RepositoryWriter, tag: Tag, digest: Digest | None, proof: Proof) -> bool:
+    """Say whether a target need not be asked for a tag, since it had all that the source still has.
+
+    A listing of the target that was made anyway and tells something else contradicts that.
 
     A fallback tag is no content of its own: a target may keep what it lists otherwise, or behind its API. While the
     source has the same under it, nothing came; what a target lost is found by ``referrers.recheck``.
     """
     subject = attachment_subject(tag)
     if subject is not None and tag == fallback_tag(subject):
+        return True
+    hints, in_turn = context.hints, writer.listing.has_digests
+    if not proof.is_recent or hints.told(writer.location, tag) not in {None, digest}:
         return False
-    in_turn = writer.listing.has_digests
-    return not proof.is_recent or context.hints.is_open(writer.location, tag, in_turn=in_turn, clock=context.clock)
+    return not hints.is_open(writer.location, tag, in_turn=in_turn, clock=context.clock)
 
 
 async def _differs(context: Context, reader: RepositoryReader, writer: RepositoryWriter, tag: Tag) -> bool:
