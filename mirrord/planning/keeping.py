@@ -31,11 +31,15 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """What the source told of an image's attachments: when, of which manifests it was asked, and what it has."""
+    """What the source told of an image's attachments: when, of which manifests it was asked, and what it has.
+
+    ``tags`` is the mark of its attachment tags, where these were compared too; empty: they were not.
+    """
 
     at: datetime
     subjects: tuple[Digest, ...]
     mark: str
+    tags: str = ""
 
     @classmethod
     def of(cls, answers: dict[Digest, tuple[Digest, ...]], at: datetime) -> Heard:
@@ -132,7 +136,13 @@ def in_sync(old: ImageMemory, reason: str) -> ImageMemory:
 
 def hearing(old: ImageMemory, heard: Heard) -> ImageMemory:
     """Return what is remembered when an image's attachments were compared with the source's."""
-    return replace(old, referrers_at=heard.at, referrers_mark=heard.mark, subjects=heard.subjects)
+    new = replace(old, referrers_at=heard.at, referrers_mark=heard.mark, subjects=heard.subjects)
+    return attached(new, heard.tags, heard.at) if heard.tags else new
+
+
+def attached(old: ImageMemory, mark: str, at: datetime) -> ImageMemory:
+    """Return what is remembered when a target lacked nothing of what the source has under attachment tags."""
+    return replace(old, attached_mark=mark, attached_at=at)
 
 
 def state_of(problem: Problem | None) -> ImageState:
@@ -151,7 +161,7 @@ def _with_digest(old: ImageMemory | None, key: ImageKey, digest: Digest, at: dat
 
 def _unheard(old: ImageMemory) -> ImageMemory:
     """Forget what was heard of attachments: it was of another image, or by another filter."""
-    return replace(old, referrers_at=None, referrers_mark="", subjects=())
+    return replace(old, referrers_at=None, referrers_mark="", subjects=(), attached_mark="", attached_at=None)
 
 
 def _kept_back(old: ImageMemory, problem: Problem | None, reason: str) -> ImageMemory:

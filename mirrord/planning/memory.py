@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import blake2b
 
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Location
+from mirrord.oci.reference import Location, Tag
 from mirrord.planning.report import Problem
 from mirrord.planning.rule import Rule
 
@@ -63,6 +63,9 @@ class ImageMemory:
         referrers_at: when the image's attachments were last compared with the source's; None: never.
         referrers_mark: a fingerprint of the attachments that the source had then; empty: not known.
         subjects: digests of the image's manifests, of which attachments may be about; empty: not known.
+        attached_mark: a fingerprint of the source's attachment tags, and of what they pointed to, when the target was
+            last shown to lack nothing of that; empty: not known.
+        attached_at: when that was shown.
     """
 
     key: ImageKey
@@ -78,6 +81,8 @@ class ImageMemory:
     referrers_at: datetime | None = None
     referrers_mark: str = ""
     subjects: tuple[Digest, ...] = ()
+    attached_mark: str = ""
+    attached_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +115,11 @@ def scope_of(rule: Rule) -> str:
         parts += [platforms.mode.value, *sorted(map(str, platforms.platforms))]
     parts += ["referrers", *sorted(referrers.types)] if referrers.enabled else ["none"]
     return _fingerprint(parts)
+
+
+def mark_of_tags(tags: Mapping[Tag, Digest]) -> str:
+    """Return a fingerprint of attachment tags with what they point to; never empty."""
+    return _fingerprint(sorted(f"{tag} {digest}" for tag, digest in tags.items()))
 
 
 def mark_of(digests: Iterable[Digest]) -> str:

@@ -84,6 +84,8 @@ def image_values(image: ImageMemory) -> Values:
         "referrers_at": image.referrers_at,
         "referrers_mark": image.referrers_mark,
         "subjects": " ".join(map(str, image.subjects)),
+        "attached_mark": image.attached_mark,
+        "attached_at": image.attached_at,
     }
 
 
@@ -105,6 +107,8 @@ def image_memory(row: Row[Any]) -> ImageMemory | None:
             referrers_at=row.referrers_at,
             referrers_mark=row.referrers_mark,
             subjects=tuple(Digest.parse(text) for text in row.subjects.split()),
+            attached_mark=row.attached_mark,
+            attached_at=row.attached_at,
         )
     except _UNREADABLE:
         return None

@@ -60,6 +60,8 @@ IMAGES = Table(
     Column("referrers_at", Moment),
     Column("referrers_mark", String, nullable=False),
     Column("subjects", Text, nullable=False),
+    Column("attached_mark", String, nullable=False),
+    Column("attached_at", Moment),
 )
 Index("images_by_target", IMAGES.c.rule, IMAGES.c.target, IMAGES.c.state, IMAGES.c.behind_since)
 Index("images_by_state", IMAGES.c.state, *IMAGES.primary_key)

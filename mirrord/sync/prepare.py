@@ -25,12 +25,16 @@ LATE = "attachments came after the image"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A plan with the rule that it is for. ``late`` are targets that serve the image but may lack attachments."""
+    """A plan with the rule that it is for. ``late`` are targets that serve the image but may lack attachments.
+
+    ``attached`` is the mark of the source's attachment tags; empty where they were not asked for.
+    """
 
     rule: Rule
     plan: ImagePlan
     wanted: Wanted
     late: frozenset[Location] = frozenset()
+    attached: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:

@@ -12,14 +12,14 @@ from datetime import timedelta
 from mirrord.errors import MirrordError
 from mirrord.oci.descriptor import Descriptor
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Location
+from mirrord.oci.reference import Location, Tag
 from mirrord.planning.attachment import fallback_tag
 from mirrord.planning.keeping import Heard
 from mirrord.planning.plan import Decision
 from mirrord.planning.rule import Referrers, Rule
 from mirrord.ports.registry import RepositoryReader
 from mirrord.sync.context import LOOKS_AT_ONCE, Context
-from mirrord.sync.late import attachment_tags, find_late
+from mirrord.sync.late import attachment_tags, find_late, mark_at_source
 from mirrord.sync.platforms import apply_filter
 from mirrord.sync.prepare import Planned
 from mirrord.sync.remembered import Remembered
@@ -44,11 +44,33 @@ async def look_for_late(
         ]
         theirs = tags.get(planned.plan.root.digest, [])
         writers = [context.gateway.writer(location) for location in served]
-        late = await find_late(context, rule, reader, writers, theirs)
+        proofs = {location: remembered.attached(planned.plan, location) for location in served}
+        known = proofs if remembered.keeps else None
+        compared = await find_late(context, rule, reader, writers, theirs, proofs=known)
+        remembered.take_attached(planned.plan, compared.same, compared.mark)
+        mark = compared.mark or await _mark_to_come(context, reader, planned, theirs, remembered)
+        late = compared.late
         late |= await _recheck(context, reader, planned, [place for place in served if place not in late], remembered)
-        return await _read_filter(reader, replace(planned, late=late))
+        return await _read_filter(reader, replace(planned, late=late, attached=mark))
 
     return await each(plans, look, LOOKS_AT_ONCE) if plans else []
+
+
+async def _mark_to_come(
+    context: Context, reader: RepositoryReader, planned: Planned, tags: Sequence[Tag], remembered: Remembered
+) -> str:
+    """Return the mark of attachment tags that come along with an image, so that the next run need not compare them.
+
+    It is taken before they are read: what moves in between is another mark then, and is compared.
+    """
+    referrers = planned.rule.referrers
+    compares = remembered.keeps and referrers.enabled and referrers.recheck != timedelta(0)
+    if not compares or not planned.plan.changes:
+        return ""
+    try:
+        return await mark_at_source(context, reader, tags)
+    except MirrordError:
+        return ""
 
 
 async def _read_filter(reader: RepositoryReader, planned: Planned) -> Planned:

@@ -6,6 +6,7 @@ Loaded once, when the rule begins to look at the source. A run without memory re
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from mirrord.errors import InvalidReferenceError
@@ -17,6 +18,7 @@ from mirrord.planning.keeping import (
     after_failed_look,
     after_look,
     after_unit,
+    attached,
     hearing,
     in_sync,
     lacking,
@@ -32,6 +34,17 @@ async def recall(memory: Memory, rule: Rule, source: Location, now: datetime) ->
     """Return what is known of a rule's images of one source; ``now`` is the moment of the look that begins."""
     images = await memory.images(rule.name, source) if memory.remembers else {}
     return Remembered(memory, rule, source, images, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The mark of attachment tags of which a target lacked nothing; empty: none is known.
+
+    While it ``is_recent`` the target need not be asked for them.
+    """
+
+    mark: str = ""
+    is_recent: bool = False
 
 
 class Remembered:
@@ -142,6 +155,18 @@ class Remembered:
         }
         return found.pop() if len(found) == 1 else ("", ())
 
+    def attached(self, plan: ImagePlan, target: Location) -> Proof:
+        """Return the proof that a target lacked nothing of what the source had under attachment tags."""
+        found = {
+            (memory.attached_mark, memory.attached_at)
+            if memory is not None and memory.digest == plan.root.digest and memory.scope == self._scope
+            else ("", None)
+            for memory in self._of_plan(plan, target)
+        }
+        mark, at = found.pop() if len(found) == 1 else ("", None)
+        name = f"{target}@{plan.root.digest}"
+        return Proof(mark=mark, is_recent=is_recent(at, self._rule.policy.target_recheck, name, self.now))
+
     # --- what this run finds out
 
     def take_plans(self, plans: Iterable[tuple[ImagePlan, Collection[Location]]]) -> None:
@@ -214,6 +239,17 @@ class Remembered:
                 for target in targets
                 for old in self._known(plan, target)
                 for new in self._put(old.key, hearing(in_sync(old, old.reason), heard))
+            ]
+        )
+
+    def take_attached(self, plan: ImagePlan, targets: Iterable[Location], mark: str) -> None:
+        """Keep that targets lack nothing of what the source has under attachment tags."""
+        self._keep(
+            [
+                new
+                for target in targets
+                for old in self._known(plan, target)
+                for new in self._put(old.key, attached(old, mark, self.now))
             ]
         )
 

@@ -256,6 +256,7 @@ class Run:
         async with self._context.gateway.reader(group[0].plan.source).turn():
             job = await prepare(self._context, group, answers)
         heard = fold(self._context, answers, group[0].rule.referrers)
+        heard = replace(heard, tags=max(planned.attached for planned in group))
         self._remember_closer_look(group, job, heard)
         first.warnings += self._context.hints.warnings(_places(group[0].plan.source, group))
         if job is None:

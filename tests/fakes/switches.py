@@ -152,7 +152,8 @@ class Switches:
     def _alias(self, scope: Scope, route: Route) -> None:
         """Let the tag of a referrers index that is not there resolve to the subject itself."""
         algorithm, dash, rest = route.reference.partition("-")
-        if algorithm == "sha256" and dash and route.reference not in self.store.tags(route.repository):
+        is_index = dash and "." not in rest  # cosign's tags are tags like any other
+        if algorithm == "sha256" and is_index and route.reference not in self.store.tags(route.repository):
             scope["path"] = f"/v2/{route.repository}/manifests/sha256:{rest}"
 
     def _pull(self) -> Refusal | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mirrord.app import Gateway
 from mirrord.cli.planreport import PlanReport
@@ -13,6 +13,7 @@ from mirrord.oci.digest import Digest
 from mirrord.planning.report import Problem, TrafficReport
 from mirrord.planning.rule import Rule
 from mirrord.ports.events import NullSink
+from mirrord.ports.memory import Memory, NoMemory, ReadOnlyMemory
 from mirrord.ports.settings import RegistrySettings
 from mirrord.registry.throttle import RegistrySlots
 from mirrord.sync.context import Context
@@ -64,12 +65,13 @@ class HubPass(Pass):
 
 @dataclass(frozen=True)
 class Scene:
-    """Docker Hub, another registry without any quota, and one clock for all."""
+    """Docker Hub, another registry without any quota, and one clock for all; ``memory`` is what processes remember."""
 
     internet: Internet
     hub: FakeRegistry
     other: FakeRegistry
     clock: SharedClock
+    memory: Memory = field(default_factory=NoMemory)
 
     @property
     def api(self) -> HubApi:
@@ -105,24 +107,29 @@ class Scene:
         before = pulls_of(self.hub)
         async with self.client(reserve=reserve) as client:
             run = Run(self.context(client), rules)
-            await run.carry_out(executor(client))
+            await run.carry_out(executor(client, self.memory))
             reports = [rule.report() for rule in run.rules]
         return HubPass(reports, cost_of(client), pulls_of(self.hub) - before)
 
     async def plan(self, *rules: Rule, reserve: int = 0) -> PlanReport:
         """Say what carrying out rules would do, as a process of its own would."""
         async with self.client(reserve=reserve) as client:
-            run = Run(self.context(client), rules)
-            found = await forecast(self.context(client), run)
+            known = ReadOnlyMemory(self.memory) if self.memory.remembers else self.memory
+            context = replace(self.context(client), memory=known)
+            run = Run(context, rules)
+            found = await forecast(context, run)
             rules_told = tuple(rule.report() for rule in run.rules)
             return PlanReport(rules=rules_told, forecast=found, traffic=cost_of(client))
 
-    @staticmethod
-    def context(client: Client) -> Context:
+    def context(self, client: Client) -> Context:
         """Return the outside world of one run."""
         gateway = client.gateway
         return Context(
-            gateway=Gateway(gateway), slots=RegistrySlots(gateway.throttles), clock=client.clock, events=client.events
+            gateway=Gateway(gateway),
+            slots=RegistrySlots(gateway.throttles),
+            clock=client.clock,
+            events=client.events,
+            memory=self.memory,
         )
 
 
@@ -131,10 +138,16 @@ def pulls_of(hub: FakeRegistry) -> int:
     return hub.switches.pulled
 
 
-def executor(client: Client) -> Executor:
+def executor(client: Client, memory: Memory | None = None) -> Executor:
     """Return an executor for one run."""
-    slots = RegistrySlots(client.gateway.throttles)
-    mover = BlobMover(slots=slots, windows=Windows(), clock=client.clock, events=client.events, jitter=random.Random(3))
+    mover = BlobMover(
+        slots=RegistrySlots(client.gateway.throttles),
+        windows=Windows(),
+        clock=client.clock,
+        events=client.events,
+        jitter=random.Random(3),
+        memory=memory or NoMemory(),
+    )
     return Executor(mover=mover, clock=client.clock)
 
 
@@ -148,14 +161,14 @@ def cost_of(client: Client) -> TrafficReport:
 
 @asynccontextmanager
 async def scene(
-    profile: Profile = DOCKERHUB, *, pulls: int | None = 100, window_s: int = 21_600
+    profile: Profile = DOCKERHUB, *, pulls: int | None = 100, window_s: int = 21_600, memory: Memory | None = None
 ) -> AsyncIterator[Scene]:
     """Open a net with Docker Hub on it; ``pulls`` None: without any quota."""
     rate = replace(profile.rate, pulls=pulls, window_s=window_s)
     async with Internet() as internet:
         hub = await internet.join(replace(profile, rate=rate), NAMES_DOCKERHUB)
         other = await internet.join(DISTRIBUTION_V3, Names(registry=TARGET))
-        yield Scene(internet=internet, hub=hub, other=other, clock=SharedClock(hub, other))
+        yield Scene(internet=internet, hub=hub, other=other, clock=SharedClock(hub, other), memory=memory or NoMemory())
 
 
 def codes(problems: Sequence[Problem]) -> list[str]:

@@ -12,13 +12,16 @@ from mirrord.cli.planreport import plan_json, plan_lines
 from mirrord.cli.runreport import run_lines
 from mirrord.demo.registry.asgi import Answer
 from mirrord.errors import QuotaExhaustedError
+from mirrord.oci.platform import Platform
 from mirrord.oci.reference import Tag
 from mirrord.planning.attachment import cosign_tags
 from mirrord.planning.report import Outcome, PullQuota, RunReport, exit_code
+from mirrord.planning.rule import Newest, NewestBy, PlatformSelector, Rule, TagSelector
 from tests.fakes.clock import START
 from tests.fakes.faults import Change, Respond
 from tests.fakes.images import Content, make_artifact, make_image, make_index
 from tests.fakes.registries.dockerhub import DOCKERHUB, HOST
+from tests.fakes.remembering import RememberingMemory
 from tests.traps.hub import TARGET, HubPass, Scene, codes, scene
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +99,41 @@ async def test_first_pass_spends_one_pull_for_each_manifest_and_the_plan_says_so
             "reserve": 0,
         }
     }
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/amd64",)], ids=["whole", "platforms"])
+async def test_plan_with_memory_spends_the_pulls_of_the_run_that_remembers(platforms: tuple[str, ...]) -> None:
+    """Nothing of what did not change: neither filtered indexes, ages nor what lies under the fallback tag."""
+    async with scene(memory=RememberingMemory()) as net:
+        images = fill(net, 3)
+        net.add(PATH, make_artifact("signature"), cosign_tags(images[0].digest)[0].name)
+        sbom = net.add(PATH, make_artifact("sbom", subject=images[1].descriptor))
+        async with net.client() as client:  # the fallback tag, as a client on a registry without the API writes it
+            await client.writer(PATH).put_manifest(sbom.root)
+        rule = replace(
+            net.rule(PATH),
+            tags=TagSelector(newest=Newest(count=10, by=NewestBy.CREATED)),
+            platforms=PlatformSelector(platforms=tuple(map(Platform.parse, platforms))),
+        )
+        await net.sync(rule)
+        unchanged = await measure(net, rule)
+        net.add(PATH, make_index("moved", layers=1), "1.0")
+        changed = await measure(net, rule)
+
+    assert unchanged == [0, 0, 0, 0]
+    assert changed[0] > 0
+    assert len(set(changed)) == 1
+
+
+async def measure(net: Scene, rule: Rule) -> list[int]:
+    """Return the pulls of a plan and of the run after it, by the registry's count and by their own."""
+    net.clock.advance(60)
+    before = net.hub.switches.pulled
+    planned = await net.plan(rule)
+    by_plan = net.hub.switches.pulled - before
+    done = await net.sync(rule)
+    assert done.problems == []
+    return [by_plan, planned.traffic.pulls.get(HOST, 0), done.counted, done.traffic.pulls.get(HOST, 0)]
 
 
 async def test_manifest_that_several_images_share_is_pulled_once() -> None:

@@ -11,7 +11,8 @@ from datetime import timedelta
 import pytest
 
 from mirrord.oci.digest import Digest
-from mirrord.oci.reference import Location
+from mirrord.oci.reference import Location, Tag
+from mirrord.planning.attachment import cosign_tags
 from mirrord.planning.report import Outcome
 from mirrord.planning.rule import Newest, NewestBy, OnRollback, Rule
 from mirrord.ports.memory import ReadOnlyMemory
@@ -78,6 +79,13 @@ def signed(scene: KeptScene) -> None:
     scene.clock.advance(2 * DAY)
 
 
+def tagged(scene: KeptScene) -> None:
+    """Attach something under cosign's tag to an image that is mirrored, and let others have had it before."""
+    first, *_, last = scene.memory.at(SOURCE).tags.values()
+    for number, digest in enumerate((first, last)):
+        scene.memory.add(SOURCE, make_artifact(f"signature {number}"), cosign_tags(digest)[0].name)
+
+
 def lost(scene: KeptScene) -> None:
     """Let a target lose a tag, which shows after the recheck."""
     held = scene.memory.at(A).tags
@@ -113,7 +121,7 @@ RULES: dict[str, Callable[[], Rule]] = {
 
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["names", "digests"])
-@pytest.mark.parametrize("happens", [nothing, moved, vanished, signed, lost, late, rolled_back])
+@pytest.mark.parametrize("happens", [nothing, moved, vanished, signed, tagged, lost, late, rolled_back])
 @pytest.mark.parametrize("kind", list(RULES))
 async def test_plan_foretells_the_run_of_the_same_remembered_world(
     scene: KeptScene, kind: str, happens: Callable[[KeptScene], None], bulk: bool
@@ -128,6 +136,8 @@ async def test_plan_foretells_the_run_of_the_same_remembered_world(
         scene.memory.add(
             SOURCE, image_with_config(f"single {tag}", {"os": "linux", "architecture": "amd64", **created}), f"{tag}-s"
         )
+    subject = scene.memory.at(SOURCE).tags[Tag("1.2")]
+    scene.memory.add(SOURCE, make_artifact("signed before"), cosign_tags(subject)[0].name)
     await scene.sync(rule)
     scene.clock.advance(60)
     happens(scene)

@@ -33,6 +33,8 @@ def upgrade() -> None:
         sa.Column("referrers_at", sa.BigInteger),
         sa.Column("referrers_mark", sa.String, nullable=False),
         sa.Column("subjects", sa.Text, nullable=False),
+        sa.Column("attached_mark", sa.String, nullable=False),
+        sa.Column("attached_at", sa.BigInteger),
     )
     op.create_index("images_by_target", "images", ["rule", "target", "state", "behind_since"])
     op.create_index("images_by_state", "images", ["state", "rule", "source", "ref", "target", "target_tag"])
