@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 import threading
 import time
+from types import FrameType
+from typing import NoReturn
 
 THREADS_MAY_TAKE_S = 0.5
 """For threads to end after the command has: those of SDKs cannot be cancelled, and ask a network that stands still."""
@@ -19,12 +22,24 @@ def main() -> None:
     that) and once more at the end, took a tenth of a short run each.
     """
     gc.disable()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _die)
     from mirrord.cli.main import run
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on it is told in words
     code = run(sys.argv[1:])
     gc.freeze()
     _leave_threads_behind(code)
     sys.exit(code)
+
+
+def _die(number: int, _frame: FrameType | None) -> NoReturn:
+    """End at once: while the command is being imported nothing has begun that would have to be ended.
+
+    SIGTERM means this until a command obeys it otherwise. Without a handler the kernel would keep it from process 1 of
+    a container.
+    """
+    os._exit(128 + number)
 
 
 def _leave_threads_behind(code: int) -> None:

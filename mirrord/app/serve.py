@@ -32,6 +32,7 @@ from mirrord.ports.clock import Clock
 from mirrord.ports.events import Event, EventSink, ServiceStarted, ServiceStopped, ServiceStopping, Sinks, StateChanged
 from mirrord.state import SqlState, open_state
 from mirrord.sync.board import Board
+from mirrord.sync.livehistory import LiveHistory
 from mirrord.sync.meter import Metered
 from mirrord.sync.service import Service
 from mirrord.sync.view import View
@@ -198,7 +199,7 @@ class _Process:
         settings = self._serving.settings
         app = create_app(
             view=self._view,
-            history=self._state.history,
+            history=LiveHistory(self._state.history, lambda: self._service.running),
             metrics=self._metrics.expose,
             token_file=settings.api_token_file,
             is_loopback=settings.listen.is_loopback,

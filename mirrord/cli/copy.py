@@ -14,6 +14,7 @@ from mirrord.cli.options import (
     NoProgressOption,
     RunOutput,
     RunOutputOption,
+    VerboseOption,
 )
 from mirrord.cli.reach import PlainHttpOption, registry_settings
 
@@ -36,6 +37,7 @@ def copy(
     output: RunOutputOption = RunOutput.TEXT,
     no_progress: NoProgressOption = False,
     color: ColourOption = Colour.AUTO,
+    verbose: VerboseOption = False,
 ) -> int:
     """Copy one image, with all that is attached to it.
 
@@ -54,4 +56,4 @@ def copy(
         referrers=not no_referrers,
     )
     settings = registry_settings(config, plain_http)
-    return execute([rule], settings, output=output, progress=not no_progress, color=color)
+    return execute([rule], settings, output=output, progress=not no_progress, color=color, notes=verbose)

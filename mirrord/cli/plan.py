@@ -72,8 +72,12 @@ def dry_run(
 def make_plan(
     config_path: str | None, names: Sequence[str] | None, *, progress: bool, color: Colour, notes: bool = False
 ) -> PlanReport:
-    """Look at sources and targets, and return what would be done."""
+    """Look at sources and targets, and return what would be done.
+
+    What is remembered is used as the run would, where a state store is named; a service may have it open.
+    """
     from mirrord.app.preflight import check_registries
+    from mirrord.cli.execution import state_url
     from mirrord.cli.planreport import PlanReport
     from mirrord.cli.progress import make_progress
     from mirrord.config.secrets import ConfiguredSecrets
@@ -81,6 +85,7 @@ def make_plan(
     from mirrord.sync.run import Run
 
     config = load(config_path)
+    state = state_url(os.environ)
     rules: list[Rule] = select_rules(config.rules, names)
     display = make_progress(wanted=progress, colour=color, environment=os.environ, notes=notes)
 
@@ -91,7 +96,7 @@ def make_plan(
         return PlanReport(rules=tuple(one.report() for one in run.rules), forecast=found, traffic=app.cost())
 
     with display:
-        return run_async(body, config=config, events=display)
+        return run_async(body, config=config, events=display, state=state, read_only=True)
 
 
 def write_plan(report: PlanReport, code: int, output: RunOutput, *, everything: bool, out: Output) -> None:

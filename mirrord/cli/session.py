@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mirrord.app import App
     from mirrord.config.loader import Config
     from mirrord.ports.events import EventSink
+    from mirrord.ports.history import History
+    from mirrord.ports.memory import Memory
     from mirrord.ports.settings import RegistrySettings
 
 T = TypeVar("T")
@@ -66,11 +68,12 @@ def run_async(
     settings: Mapping[str, RegistrySettings] | None = None,
     events: EventSink | None = None,
     state: str | None = None,
+    read_only: bool = False,
 ) -> T:
     """Run ``body`` with an application made for ``config``, and return what it returns.
 
     ``settings`` of registries, by host, stand in for those of ``config``. ``state`` is the URL of the state store; with
-    None nothing is remembered.
+    None nothing is remembered. Where that is ``read_only``, it is neither locked nor changed.
 
     SIGINT and SIGTERM cancel the body, whose clean-up cancels uploads; a second signal ends the process at once.
 
@@ -92,19 +95,25 @@ def run_async(
 
     async def work() -> T:
         async with AsyncExitStack() as open_things:
-            store = None
-            if state is not None:
+            memory: Memory | None = None
+            history: History | None = None
+            if state is not None and read_only:
+                from mirrord.state import open_memory
+
+                memory = await open_things.enter_async_context(open_memory(state, clock=SystemClock(), events=sink))
+            elif state is not None:
                 from mirrord.state import open_state
 
                 store = await open_things.enter_async_context(open_state(state, clock=SystemClock(), events=sink))
+                memory, history = store.memory, store.history
             app = await open_things.enter_async_context(
                 open_app(
                     settings=settings,
                     read_secret=ConfiguredSecrets(os.environ),
                     environment=os.environ,
                     events=sink,
-                    memory=store.memory if store is not None else None,
-                    history=store.history if store is not None else None,
+                    memory=memory,
+                    history=history,
                 )
             )
             return await body(app)

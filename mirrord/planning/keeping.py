@@ -12,6 +12,7 @@ from datetime import datetime
 from mirrord.oci.digest import Digest
 from mirrord.planning.memory import ImageKey, ImageMemory, ImageState, mark_of
 from mirrord.planning.plan import CHANGES, Decision, TagPlan
+from mirrord.planning.planner import SERVED
 from mirrord.planning.report import Outcome, Problem, UnitResult
 
 MOST_SUBJECTS = 64
@@ -100,7 +101,7 @@ def after_unit(old: ImageMemory, result: UnitResult, scope: str, at: datetime) -
     is that of an image which lacked attachments alone: its own tag was not written, and the proof stays.
     """
     if result.outcome is Outcome.COPIED:
-        new = in_sync(old, result.reason)
+        new = in_sync(old, SERVED)  # why it was copied is over
         if old.proven_at is not None or not old.key.target_tag:
             return new
         return replace(new, served=result.served, proven_at=at, scope=scope)

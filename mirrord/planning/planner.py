@@ -11,6 +11,8 @@ from mirrord.planning.plan import CHANGES, Decision, ImagePlan, TagPlan, TargetP
 from mirrord.planning.report import Problem
 from mirrord.planning.rule import OnRollback, Policy, Rule
 
+SERVED = "the target serves this digest"
+
 
 def plan_image(rule: Rule, observation: ImageObservation) -> ImagePlan:
     """Return what each target needs of the observed image under the policy of ``rule``.
@@ -67,7 +69,7 @@ def _plan_tag(policy: Policy, observation: ImageObservation, observed: TagObserv
 
 def _why_up_to_date(policy: Policy, source_tag: Tag | None, fact: TargetFact) -> str:
     if fact.seen:
-        return "the target serves this digest"
+        return SERVED
     if policy.is_immutable(source_tag, fact.tag):
         return "mirrored, and immutable: not asked for again"
     return "the target was shown to serve this digest, not long ago"

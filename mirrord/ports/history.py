@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -20,11 +20,16 @@ class RuleMemory:
     last_success: datetime | None = None
 
 
+ImagePlace = tuple[str, str, str, str]
+"""An image by its rule, source, tag (or digest, where it is named by that) and target."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageQuery:
     """Which images are asked for. Empty or None: any. ``search`` is looked for in source, tag, target and digests.
 
-    ``after`` is the ``next`` of the page before.
+    ``after`` is the ``next`` of the page before. ``live`` are states that hold at this moment in place of those that
+    are remembered: images are chosen and shown by them.
     """
 
     rule: str | None = None
@@ -32,6 +37,7 @@ class ImageQuery:
     search: str = ""
     limit: int = 100
     after: str | None = None
+    live: Mapping[ImagePlace, ImageState] = field(default_factory=dict, hash=False)
 
 
 class History(Protocol):

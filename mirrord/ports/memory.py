@@ -134,3 +134,62 @@ class NoMemory(Memory):
 
     async def flush(self) -> None:
         """Have nothing to write."""
+
+
+class ReadOnlyMemory(Memory):
+    """Knows what another memory knows, and changes nothing there: for plans.
+
+    A plan stands for a run that would remember. So it says that it does, and what is found out about images is known
+    for as long as it goes on: else it would read for each rule what a run reads once.
+    """
+
+    def __init__(self, known: Memory) -> None:
+        """Ask ``known``."""
+        self._known = known
+        self._created: dict[Digest, datetime | None] = {}
+
+    async def images(self, rule: str, source: Location) -> Mapping[ImageKey, ImageMemory]:
+        """Ask."""
+        return await self._known.images(rule, source)
+
+    def keep_images(self, rule: str, source: Location, images: Iterable[ImageMemory]) -> None:
+        """Change nothing."""
+
+    def drop_images(self, rule: str, source: Location, keys: Iterable[ImageKey]) -> None:
+        """Change nothing."""
+
+    def drop_sources(self, rule: str, left: Collection[Location]) -> None:
+        """Change nothing."""
+
+    def own(self, rule: str, target: Location, tags: Iterable[Tag], at: datetime) -> None:
+        """Change nothing."""
+
+    async def seen(self, source: Location, tags: Collection[str]) -> Mapping[str, Sequence[SeenDigest]]:
+        """Ask."""
+        return await self._known.seen(source, tags)
+
+    def keep_seen(self, source: Location, seen: Iterable[SeenDigest]) -> None:
+        """Change nothing."""
+
+    async def created(self, digests: Collection[Digest]) -> Mapping[Digest, datetime | None]:
+        """Ask for what was not found out meanwhile."""
+        found = {digest: self._created[digest] for digest in digests if digest in self._created}
+        asked = [digest for digest in digests if digest not in found]
+        return {**found, **await self._known.created(asked)} if asked else found
+
+    def keep_created(self, digest: Digest, created: datetime | None) -> None:
+        """Know it until the end of this plan."""
+        self._created[digest] = created
+
+    async def holders(self, host: str, digests: Collection[Digest]) -> Mapping[Digest, Sequence[Repository]]:
+        """Ask."""
+        return await self._known.holders(host, digests)
+
+    def keep_holder(self, repository: Repository, digest: Digest, at: datetime) -> None:
+        """Change nothing."""
+
+    def drop_holder(self, repository: Repository, digest: Digest) -> None:
+        """Change nothing."""
+
+    async def flush(self) -> None:
+        """Have nothing to write."""

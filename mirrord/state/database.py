@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from mirrord.errors import StateError, quote
-from mirrord.state.engine import BUSY_S, begin_to_write, connect
+from mirrord.state.engine import BUSY_S, begin_to_write, command, connect
 from mirrord.state.health import Health
 from mirrord.state.mapping import UnwritableError, mapped
 
@@ -23,7 +23,21 @@ READERS = 2
 """Questions that are answered side by side: a long search keeps nobody from asking where a blob is."""
 
 
-class Database:
+class Statements(Protocol):
+    """Runs functions over a connection; ``health`` is told whether that works."""
+
+    health: Health
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` finds; raises StateError."""
+        ...
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Run ``work`` in a transaction; raises StateError."""
+        ...
+
+
+class Database(Statements):
     """Runs functions over connections in threads, and says by ``health`` whether that works."""
 
     def __init__(self, path: Path, health: Health, *, busy_s: float = BUSY_S) -> None:
@@ -78,11 +92,7 @@ class Database:
 
         def run() -> None:
             with mapped("write"), _anew_after_failure(self._writer):
-                connection = self._writer.raw_connection()
-                try:
-                    connection.cursor().execute(f"PRAGMA incremental_vacuum({pages:d})").fetchall()
-                finally:
-                    connection.close()
+                command(self._writer, f"incremental_vacuum({pages:d})")
 
         with self._judged():
             await anyio.to_thread.run_sync(run, limiter=self._writing)

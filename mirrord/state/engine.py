@@ -14,13 +14,14 @@ BUSY_S = 5.0
 """How long a statement waits where another program has the file locked."""
 
 _PRAGMAS = (
-    "auto_vacuum=INCREMENTAL",  # holds for a file that has no tables yet
-    "journal_mode=WAL",
     "synchronous=NORMAL",
     "foreign_keys=ON",
     "journal_size_limit=16777216",
     "cache_size=-1024",  # KiB a connection: the system's cache holds the file too
 )
+"""What holds for a connection. What holds for the file, `FILE_PRAGMAS`, is written to it once."""
+
+FILE_PRAGMAS = ("auto_vacuum=INCREMENTAL", "journal_mode=WAL")
 
 _STATEMENTS = 64
 """Statements that are kept compiled: there are some thirty."""
@@ -49,6 +50,16 @@ def connect(path: Path, *, connections: int = 1, busy_s: float = BUSY_S) -> Engi
         cursor.close()
 
     return engine
+
+
+def command(engine: Engine, *pragmas: str) -> None:
+    """Run commands of SQLite that stand in no transaction."""
+    connection = engine.raw_connection()
+    try:
+        for pragma in pragmas:
+            connection.cursor().execute(f"PRAGMA {pragma}").fetchall()
+    finally:
+        connection.close()
 
 
 def begin_to_write(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from mirrord.errors import StateError
 from mirrord.oci.reference import Location
 from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, Noted
-from mirrord.state.database import Database
+from mirrord.state.database import Statements
 from mirrord.state.engine import upsert
 from mirrord.state.mapping import UnwritableError
 from mirrord.state.pending import Change, Pending
@@ -28,7 +28,7 @@ CHECKED = "checked"
 class Journal:
     """Takes changes at once, and writes them as soon as there are any; what comes meanwhile goes along next time."""
 
-    def __init__(self, database: Database, clock: Clock, events: EventSink) -> None:
+    def __init__(self, database: Statements, clock: Clock, events: EventSink) -> None:
         """Begin with nothing to write."""
         self._database = database
         self._health = database.health

@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
-from mirrord.state.engine import BUSY_S, begin_to_write, connect
+from mirrord.state.engine import BUSY_S, FILE_PRAGMAS, begin_to_write, command, connect
 from mirrord.state.mapping import is_damage, mapped
 from mirrord.state.schema import SCHEMA, Schema, bring_forward
 
@@ -94,6 +94,8 @@ def _ready(path: Path, busy_s: float, schema: Schema) -> None:
     engine = connect(path, busy_s=busy_s)
     event.listen(engine, "begin", begin_to_write)
     try:
+        if path.stat().st_size == 0:
+            command(engine, *FILE_PRAGMAS)
         _check(engine, number, thoroughly=was_killed)
         bring_forward(engine, path, schema)
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, or_, select, tuple_
 
 from mirrord.errors import MirrordError
 from mirrord.planning.memory import ImageState, TargetSummary
@@ -20,6 +20,10 @@ MOST_ROWS = 1_000
 """Rows of a page, of images or runs."""
 
 _ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
+_PLACE = tuple_(*_ORDER[:4])
+_LIVE = "live"
+"""Stands among states for images that are in one of those that are asked for at this moment."""
+
 _NAMES = (IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
 _DIGESTS = (IMAGES.c.digest, IMAGES.c.served)
 _OF_DIGESTS = frozenset("sha:0123456789abcdef")
@@ -45,12 +49,15 @@ def image_page(connection: Connection, query: ImageQuery, after: list[str] | Non
         return ImagePage()  # no name has one, and SQLite would look for what stands before it
     limit = rows_of_page(query.limit)
     states = sorted({state.value for state in query.states})
-    total = connection.execute(_filtered(select(func.count()).select_from(IMAGES), query, states)).scalar_one()
-    # With a state an index has the order; with several it does for each of them.
+    wanted = [*states, _LIVE] if states and query.live else states
+    total = connection.execute(_filtered(select(func.count()).select_from(IMAGES), query, wanted)).scalar_one()
+    # With a state an index has the order; with several it does for each of them, and for those that only hold now.
     parts = [_rows(connection, query, [state], after, limit + 1) for state in states]
+    if states and query.live:
+        parts.append(_rows(connection, query, [_LIVE], after, limit + 1))
     found = list(merge(*parts, key=_place)) if parts else _rows(connection, query, [], after, limit + 1)
     following = encode(_place(found[limit - 1])) if len(found) > limit else None
-    shown = (image_status(row) for row in found[:limit])
+    shown = (image_status(row, query.live.get((row.rule, row.source, row.ref, row.target))) for row in found[:limit])
     return ImagePage(images=tuple(one for one in shown if one is not None), total=total, next=following)
 
 
@@ -92,9 +99,17 @@ def _filtered(statement: Select[Any], query: ImageQuery, states: list[str]) -> S
     if query.rule is not None:
         statement = statement.where(IMAGES.c.rule == query.rule)
     if states:
-        statement = statement.where(IMAGES.c.state.in_(states))
+        statement = statement.where(or_(*(_in_state(query, state) for state in states)))
     if query.search:
         may_be_digest = _OF_DIGESTS.issuperset(query.search.lower())
         columns = (*_NAMES, *_DIGESTS) if may_be_digest else _NAMES
         statement = statement.where(or_(*(holds(column, query.search) for column in columns)))
     return statement
+
+
+def _in_state(query: ImageQuery, state: str) -> ColumnElement[bool]:
+    """Return whether an image is in a state, and in no other one now; or (`_LIVE`) now in one that is asked for."""
+    if state == _LIVE:
+        return _PLACE.in_([place for place, now in query.live.items() if now in query.states])
+    stored = IMAGES.c.state == state
+    return and_(stored, _PLACE.not_in(list(query.live))) if query.live else stored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import stat
 from pathlib import Path
@@ -121,12 +122,12 @@ def _directory(directory: Path) -> Path:
         directory = directory.resolve(strict=True)
     except (OSError, RuntimeError) as exc:
         cause = getattr(exc, "strerror", None) or str(exc)
-        raise _invalid(f'the directory "{_shown(directory)}" cannot be made: {cause}', _elsewhere(directory)) from None
+        raise _invalid(f'the directory "{_shown(directory)}" cannot be made: {cause}', _way(directory)) from None
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         reason = "is on a file system that is mounted for reading only" if _is_read_only(directory) else "is not ours"
         raise _invalid(
             f'the directory "{_shown(directory)}" cannot be written by user {os.geteuid()}: it {reason}',
-            _elsewhere(directory),
+            _way(directory),
         )
     return directory
 
@@ -135,16 +136,23 @@ def _is_read_only(directory: Path) -> bool:
     return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
 
 
-def _elsewhere(directory: Path) -> str:
-    user = os.geteuid()
-    return (
-        f"as root: mkdir -p {_shown(directory)} && chown {user} {_shown(directory)}; or name another file: "
-        "MIRRORD_STATE=sqlite:///PATH"
-    )
-
-
 def _invalid(message: str, remedy: str = "make the directory for this user, or name another file") -> StateError:
     return StateError(f"the state store cannot be used: {message}", code="STATE_PATH_INVALID", remedy=remedy)
+
+
+def _way(directory: Path) -> str:
+    """Return what to type so that there is a directory for the state: the one that was tried, or one of one's own."""
+    made = f"sudo install -d -m 700 -o {_user()} '{_shown(directory)}'"
+    own = Path(os.path.expanduser("~")) / ".local/state/mirrord/state.db"  # noqa: PTH111 - Path.home() may raise
+    return f"make it ({made}), or keep the state elsewhere: MIRRORD_STATE=sqlite://{_shown(own)}"
+
+
+def _user() -> str:
+    """Return the name of the user who runs this, its number where it has none, as in some containers."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _shown(path: Path) -> str:

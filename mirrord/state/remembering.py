@@ -14,7 +14,7 @@ from mirrord.oci.reference import Location, Repository, Tag
 from mirrord.planning.memory import ImageKey, ImageMemory, SeenDigest
 from mirrord.ports.clock import Clock
 from mirrord.ports.memory import MOST_SEEN, Memory
-from mirrord.state.database import Database
+from mirrord.state.database import Statements
 from mirrord.state.journal import Journal
 from mirrord.state.pending import Change
 from mirrord.state.rows import image_key, image_memory, image_values
@@ -32,7 +32,7 @@ HOLDERS_TOLD = 8
 class SqlMemory(Memory):
     """Remembers in a database."""
 
-    def __init__(self, database: Database, journal: Journal, clock: Clock) -> None:
+    def __init__(self, database: Statements, journal: Journal, clock: Clock) -> None:
         """Read from ``database``, and write through ``journal``."""
         self._database = database
         self._journal = journal

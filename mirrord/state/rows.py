@@ -110,8 +110,11 @@ def image_memory(row: Row[Any]) -> ImageMemory | None:
         return None
 
 
-def image_status(row: Row[Any]) -> ImageStatus | None:
-    """Return a row as the API shows it; None if its state is none of those that there are."""
+def image_status(row: Row[Any], live: ImageState | None = None) -> ImageStatus | None:
+    """Return a row as the API shows it; None if its state is none of those that there are.
+
+    ``live`` is a state that holds in place of the one that is remembered.
+    """
     if row.state not in _STATES:
         return None
     problem = None
@@ -123,9 +126,9 @@ def image_status(row: Row[Any]) -> ImageStatus | None:
         tag=row.ref if ":" not in row.ref else None,
         target=row.target,
         target_tag=row.target_tag or None,
-        state=ImageState(row.state),
-        reason=row.reason,
-        problem=problem,
+        state=live or ImageState(row.state),
+        reason=row.reason if live is None else "",
+        problem=problem if live is None else None,
         digest=row.digest,
         served=row.served,
         first_seen=row.first_seen,

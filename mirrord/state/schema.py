@@ -10,9 +10,9 @@ from glob import escape
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insert, inspect, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from mirrord.errors import StateError, quote
+from mirrord.state.engine import command
 from mirrord.state.mapping import mapped
 from mirrord.state.tables import METADATA
 
@@ -44,7 +44,7 @@ def bring_forward(engine: Engine, path: Path, schema: Schema = SCHEMA) -> None:
         SQLAlchemyError: it cannot be read or written.
     """
     with engine.connect() as connection:
-        version = _version(connection, path)
+        version = version_of(connection, path)
     if version == schema.head:
         return
     if version is not None:
@@ -60,7 +60,8 @@ def bring_forward(engine: Engine, path: Path, schema: Schema = SCHEMA) -> None:
             make_new(connection)
         else:
             migrate(connection, schema)
-    _settle(engine)
+    # All that was written shall stand in the file itself: its header then says which store it is.
+    command(engine, "wal_checkpoint(TRUNCATE)")
 
 
 def make_new(connection: Connection) -> None:
@@ -77,7 +78,7 @@ def migrate(connection: Connection, schema: Schema = SCHEMA) -> None:
         StateError: there is no way from the version that the tables have.
         SQLAlchemyError: a migration failed.
     """
-    from alembic import command  # noqa: PLC0415 - a start with the newest tables does not need it
+    from alembic import command as alembic  # noqa: PLC0415 - a start with the newest tables does not need it
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
@@ -86,7 +87,7 @@ def migrate(connection: Connection, schema: Schema = SCHEMA) -> None:
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        alembic.upgrade(config, "head")
     except CommandError as exc:
         raise StateError(
             f"the tables of the state store cannot be brought to version {schema.head}: {quote(str(exc))}",
@@ -94,7 +95,7 @@ def migrate(connection: Connection, schema: Schema = SCHEMA) -> None:
         ) from exc
 
 
-def _version(connection: Connection, path: Path) -> str | None:
+def version_of(connection: Connection, path: Path) -> str | None:
     """Return the version of a store's tables; None: there are none yet.
 
     Raises:
@@ -147,13 +148,3 @@ def _keep_copy(engine: Engine, path: Path, schema: Schema) -> None:
         if earlier != copy:
             with suppress(OSError):
                 earlier.unlink()
-
-
-def _settle(engine: Engine) -> None:
-    """Have all that was written stand in the file itself: its header then says which store it is."""
-    with suppress(SQLAlchemyError):
-        connection = engine.raw_connection()
-        try:
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        finally:
-            connection.close()

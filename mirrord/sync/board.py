@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -131,6 +132,8 @@ class Board(EventSink):
     async def refresh(self, rule: str, report: RuleReport | None = None) -> float:
         """Count a rule's images anew, by the history, or where that fails by a report; return the lag in seconds."""
         entry = self.entries.get(rule)
+        meter = entry.slot.running.meter if entry is not None and entry.slot.running is not None else None
+        counted = Counter(meter.arrived) if meter is not None else Counter()
         try:
             summaries = tuple(await self.history.summary(rule))
         except MirrordError as exc:
@@ -138,6 +141,8 @@ class Board(EventSink):
             summaries = tuple(summaries_of(report, self.clock.now())) if report is not None else ()
         if entry is not None and (summaries or report is not None):
             entry.summaries = summaries
+            if meter is not None:
+                meter.arrived -= counted
         self.changed()
         return lag_seconds(summaries, self.clock.now())
 

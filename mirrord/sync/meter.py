@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from mirrord.oci.reference import Location, Tag
-from mirrord.planning.report import BlobOutcome, BlobTally
+from mirrord.planning.report import BlobOutcome, BlobTally, Outcome
 from mirrord.planning.runstatus import counts_of
 from mirrord.planning.status import Progress, TransferStatus
 from mirrord.ports.clock import Clock
@@ -34,7 +34,7 @@ Copying = tuple[Location, Location, Tag | None]
 
 
 class RunMeter(EventSink):
-    """Counts what happens in one run."""
+    """Counts what happens in one run. ``arrived``: images that were copied since images were counted, by target."""
 
     def __init__(self, run: str, rule: str, clock: Clock) -> None:
         """Begin to count for a run by its id."""
@@ -44,6 +44,7 @@ class RunMeter(EventSink):
         self.requests: Counter[str] = Counter()
         self.pulls: Counter[str] = Counter()
         self.copying: set[Copying] = set()
+        self.arrived: Counter[Location] = Counter()
         self.fanout_bytes = 0
         self.activity = Activity(clock.monotonic)
         self._rate = Rate(clock.monotonic())
@@ -73,6 +74,8 @@ class RunMeter(EventSink):
             case UnitFinished() if event.carried_out:
                 result = event.result
                 self.copying.difference_update((result.source, result.target, tag) for tag, _ in result.tags)
+                if result.outcome is Outcome.COPIED:
+                    self.arrived[result.target] += len(result.tags)
             case _:
                 pass
 

@@ -180,18 +180,22 @@ def targets_of(rule: Rule, summaries: Sequence[TargetSummary], meter: RunMeter |
     """Return a rule's targets with the counts of their images; those being copied count as such."""
     by_target: dict[TargetTemplate, list[TargetSummary]] = {target: [] for target in rule.targets}
     copying: Counter[TargetTemplate] = Counter()
+    arrived: Counter[TargetTemplate] = Counter()
     for summary in summaries:
         if (target := target_at(rule, summary.target)) is not None:
             by_target[target].append(summary)
     for _, location, _ in meter.copying if meter is not None else ():
         if (target := target_at(rule, location)) is not None:
             copying[target] += 1
+    for location, count in meter.arrived.items() if meter is not None else ():
+        if (target := target_at(rule, location)) is not None:
+            arrived[target] += count
     is_stalled = meter is not None and meter.idle_s > STALLED_S
     return [
         TargetStatus(
             target=target.text,
             host=target.host,
-            images=_with_copying(_sum(found), copying[target], is_stalled=is_stalled),
+            images=_with_copying(_with_arrived(_sum(found), arrived[target]), copying[target], is_stalled=is_stalled),
             behind_since=behind_since(found),
         )
         for target, found in by_target.items()
@@ -219,6 +223,16 @@ def _sum(summaries: Sequence[TargetSummary]) -> Counter[ImageState]:
     for summary in summaries:
         total.update(summary.images)
     return total
+
+
+def _with_arrived(images: Counter[ImageState], arrived: int) -> Counter[ImageState]:
+    """Count what was copied since the images were counted as in sync."""
+    for state in (ImageState.OUT_OF_SYNC, ImageState.FAILED, ImageState.WAITING):
+        taken = min(arrived, images[state])
+        images[state] -= taken
+        images[ImageState.IN_SYNC] += taken
+        arrived -= taken
+    return images
 
 
 def _with_copying(images: Counter[ImageState], copying: int, *, is_stalled: bool) -> dict[ImageState, int]:

@@ -70,6 +70,13 @@ FRESHNESS_OBJECTIVE = Spec(
     ("rule",),
     "What the rule promises: a change is served within this time. Absent where it promises nothing.",
 )
+FRESH = Spec(
+    "mirrord_fresh",
+    Kind.GAUGE,
+    ("rule",),
+    "1 while the rule keeps its promise or, where it makes none, all is in sync; 0 also once its source could not be "
+    "seen for longer than the promise.",
+)
 LAST_SUCCESS = Spec(
     "mirrord_last_success_timestamp_seconds",
     Kind.GAUGE,
@@ -169,7 +176,7 @@ LOOP_LAG = Spec(
 BUILD_INFO = Spec("mirrord_build_info", Kind.INFO, ("version", "python"), "The version of mirrord and of Python.")
 
 METRICS: Final[tuple[Spec, ...]] = (
-    *(IMAGES, FRESHNESS, FRESHNESS_OBJECTIVE, LAST_SUCCESS, LAST_RUN, NEXT_RUN),
+    *(IMAGES, FRESHNESS, FRESHNESS_OBJECTIVE, FRESH, LAST_SUCCESS, LAST_RUN, NEXT_RUN),
     *(RUNS, RUN_DURATION, SCHEDULE_SKIPPED, IMAGES_COPIED, IMAGE_DURATION),
     *(BLOBS, BYTES_READ, BYTES_WRITTEN, BYTES_SAVED),
     *(REQUESTS, REQUEST_DURATION, RETRIES, RATE_REMAINING, RATE_LIMIT, THROTTLED),

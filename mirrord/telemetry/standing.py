@@ -17,6 +17,7 @@ from mirrord.ports.service import ServiceView
 from mirrord.telemetry.catalog import (
     BREAKER_OPEN,
     BUILD_INFO,
+    FRESH,
     FRESHNESS,
     FRESHNESS_OBJECTIVE,
     IMAGE_STATES,
@@ -143,6 +144,7 @@ def _add_rule(standing: Standing, rule: RuleStatus, status: ServiceStatus) -> No
         is_known = seconds > 0 or rule.last_looked is not None  # 0 would say that nothing is missing
         standing.set(FRESHNESS, seconds if is_known else None, rule.name, host)
     standing.set(FRESHNESS_OBJECTIVE, rule.objective_seconds, rule.name)
+    standing.set(FRESH, rule.is_fresh, rule.name)
     standing.moment(LAST_SUCCESS, rule.last_success, rule.name)
     standing.moment(NEXT_RUN, rule.next_run, rule.name)
     if rule.last_run is not None:

@@ -18,6 +18,7 @@ from mirrord.planning.report import Outcome, RuleReport, TrafficReport, UnitResu
 from mirrord.planning.rule import Referrers, RepositorySelector, Rule, Source
 from mirrord.planning.target import TargetTemplate
 from mirrord.ports.events import EventSink, NullSink
+from mirrord.ports.memory import Memory
 from mirrord.ports.settings import EnvSecret, RegistrySettings, Secret
 from mirrord.sync.run import Run
 from tests.fakes.internet import Internet
@@ -70,11 +71,13 @@ async def process(
     environment: Mapping[str, str] | None = None,
     events: EventSink | None = None,
     passwords: Mapping[str, str] | None = None,
+    memory: Memory | None = None,
 ) -> AsyncIterator[App]:
     """Open what a process of mirrord works with.
 
     ``settings`` replace what is set otherwise for the registries that it is ``logged`` in to. Without a net registries
     are reached by their addresses. ``passwords`` are those behind variables; of others the name is the password.
+    With a ``memory`` it remembers.
     """
 
     async def read_secret(secret: Secret) -> str:
@@ -88,6 +91,7 @@ async def process(
         environment=environment or {},
         events=events or NullSink(),
         network=Network() if internet is None else Network(transport=internet.transport, resolver=internet.resolve),
+        memory=memory,
     ) as app:
         yield app
 

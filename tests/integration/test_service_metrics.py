@@ -127,6 +127,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool) -
             daemon.wait_for_run(daemon.sync(name))
         listed = daemon.get("runs?limit=100")["runs"]
         runs = [daemon.get(f"runs/{run['id']}") for run in listed]
+        there.wait_for('mirrord_fresh{rule="late"} == 0')  # its promise is over
         wait_for_scrape(there)
         yield Whole(world, daemon, there, runs, daemon.get("status"))
 
@@ -171,6 +172,7 @@ def test_prometheus_says_of_images_and_moments_what_the_api_says(whole: Whole) -
         assert query(f"mirrord_{metric}_timestamp_seconds") == pytest.approx(expected, abs=0.001), metric
     assert set(query("mirrord_next_run_timestamp_seconds")) == {("app",)}
     assert set(query("mirrord_last_success_timestamp_seconds")) == {("app",), ("both",), ("late",)}
+    assert query("mirrord_fresh") == {(name,): rule["is_fresh"] for name, rule in rules.items()}
     objectives = {(name,): rule["objective_seconds"] for name, rule in rules.items() if rule["objective_seconds"]}
     assert query("mirrord_freshness_objective_seconds") == objectives == {("kept",): 3600, ("late",): PROMISE_S}
 

@@ -88,7 +88,7 @@ export class RuleCard {
     const behind = rule.behind_since === null ? 0 : Math.max(0, (now() - Date.parse(rule.behind_since)) / 1000);
     const objective = rule.objective_seconds;
     const isNew = rule.state === "new";
-    setText(this.lag, behind > 0 ? `${span(behind)} behind` : isNew ? "not known yet" : rule.is_fresh ? "fresh" : "not in sync");
+    setText(this.lag, behind > 0 ? `${span(behind)} behind` : isNew ? "not known yet" : rule.is_fresh ? "fresh" : rule.last_looked === null ? "not known" : "not in sync");
     setText(this.promise, objective === null ? "no promise" : `promise ${span(objective)}`);
     const tone = isBroken(rule) ? "bad" : isNew ? "idle" : behind > 0 && objective !== null && behind > objective * 0.75 ? "warn" : behind > 0 ? (objective === null ? "warn" : "run") : rule.is_fresh ? "ok" : "warn";
     setAttribute(this.bar.parentElement, "data-tone", tone);
@@ -113,7 +113,7 @@ export class RuleCard {
     const [word, tone] = STATES[rule.state] ?? [rule.state, "idle"];
     const needsWord = ["failed", "stalled", "blocked"].includes(rule.state);
     if (rule.running && !needsWord) {
-      const copying = rule.running.total - rule.running.done - rule.running.failed;
+      const copying = rule.running.total - rule.running.done;
       return [copying > 0 ? `Copying ${number(copying)}` : "Looking", "run"];
     }
     if (rule.queued && !needsWord) return ["Queued", "run"];

@@ -68,8 +68,8 @@ function inSync(rules) {
 function moving(rules, service) {
   const runs = rules.filter((rule) => rule.running).map((rule) => rule.running);
   const blobs = runs.reduce((sum, run) => sum + run.transfers.length, 0);
-  const images = runs.reduce((sum, run) => sum + Math.max(0, run.total - run.done - run.failed), 0);
-  const done = runs.reduce((sum, run) => sum + run.done + run.failed, 0);
+  const images = runs.reduce((sum, run) => sum + Math.max(0, run.total - run.done), 0);
+  const done = runs.reduce((sum, run) => sum + run.done, 0);
   const etas = runs.map((run) => run.eta_seconds).filter((eta) => eta !== null);
   const label = "Moving now";
   if (!runs.length) {

@@ -42,7 +42,8 @@ export class ImageTable {
     this.asked += 1;
   }
 
-  setCounts(images) {
+  setCounts(told) {
+    const images = asListed(told);
     const drawn = JSON.stringify(images);
     if (drawn === this.counts.drawn) return;
     const isFirst = this.counts.drawn === undefined;
@@ -62,12 +63,16 @@ export class ImageTable {
 
   reload() {
     // Whoever has gone on to further pages reads them; the first page follows what happens.
-    if (this.shown <= PAGE && !this.element.contains(document.activeElement)) this.soon(CHANGED_MS);
+    // A load that is due already is not put off: runs that follow each other closely would put it off for ever.
+    if (this.shown <= PAGE && !this.timer && !this.body.contains(document.activeElement)) this.soon(CHANGED_MS);
   }
 
   soon(ms) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load(), ms);
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.load();
+    }, ms);
   }
 
   states() {
@@ -132,6 +137,11 @@ export class ImageTable {
     const place = h("span.quiet.place", { title: `${image.source}\n→ ${image.target}` }, from, to);
     return [h("bdi.tag", {}, tag), ...renamed, place];
   }
+}
+
+// What is on its way the service counts by its run; in the list it is what it was before, mostly behind.
+function asListed({ copying = 0, stalled = 0, ...images }) {
+  return copying + stalled ? { ...images, out_of_sync: (images.out_of_sync ?? 0) + copying + stalled } : images;
 }
 
 function cell(label, ...children) {

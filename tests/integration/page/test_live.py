@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from mirrord.planning.memory import ImageState
 from mirrord.planning.status import Level, RunResult, Verdict
-from tests.fakes.pagedata import failed, in_sync, make_run
+from tests.fakes.pagedata import copying, failed, in_sync, make_run
 from tests.fakes.pagescenes import SCENES, fresh_scene
 from tests.integration.page.browsing import OpenPage
 from tests.integration.page.server import PageServer, service_without_rules
@@ -37,6 +37,20 @@ def test_change_of_a_rule_is_shown_as_it_comes(open_page: OpenPage) -> None:
     expect(seen.page.locator("#icon")).to_have_attribute("href", "static/icon-bad.svg")
     expect(seen.card("nginx").locator(".pill")).to_have_text("Failed 2")
     assert seen.names()[0] == "nginx"
+
+
+def test_images_that_failed_are_not_counted_as_on_their_way(open_page: OpenPage) -> None:
+    """``done`` has those that failed in it."""
+    seen = open_page(SCENES["behind"]())
+    moved = copying()
+    assert moved.running is not None
+
+    seen.server.change(replace(moved, running=replace(moved.running, total=8, done=5, failed=2)))
+
+    card = seen.card(moved.name)
+    expect(card.locator(".strip")).to_contain_text("5 of 8 images done, 2 failed")
+    expect(card.locator(".state .pill")).to_have_text("Copying 3")
+    expect(seen.page.locator(".figure", has_text="Moving now")).to_contain_text("3 images")
 
 
 def test_cards_stay_where_they_are_under_the_pointer(open_page: OpenPage) -> None:

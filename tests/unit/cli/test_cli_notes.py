@@ -51,6 +51,19 @@ def test_verbose_tells_notes_on_stderr_and_never_in_json(
     assert "note:" not in done.stdout
 
 
+def test_copy_tells_notes_with_verbose_alone(config: Path) -> None:
+    source, target = (line.partition('"')[2].partition('"')[0] for line in config.read_text().splitlines()[2:4])
+    copy = ("copy", f"{source}/team/app:1.0", "-c", str(config))
+
+    quiet = run_command(*copy, f"{target}/quiet")
+    told = run_command(*copy, f"{target}/told", "--verbose")
+
+    assert (quiet.code, told.code) == (0, 0)
+    assert "note:" not in quiet.stderr + quiet.stdout + told.stdout
+    assert "note: " in told.stderr
+    assert "localhost:1" in told.stderr
+
+
 def test_notes_are_not_told_without_verbose(config: Path) -> None:
     done = run_command("sync", "--once", "-c", str(config))
 

@@ -27,11 +27,11 @@ class Crowd:
         self._group = group
 
     async def want(self, run: str, times: int = 1) -> anyio.CancelScope:
-        for _ in range(times):
-            scope = anyio.CancelScope()
+        scopes = [anyio.CancelScope() for _ in range(times)]
+        for scope in scopes:
             self._group.start_soon(self._wait, run, scope)
         await anyio.wait_all_tasks_blocked()
-        return scope
+        return scopes[-1]
 
     async def _wait(self, run: str, scope: anyio.CancelScope) -> None:
         ON_BEHALF_OF.set(run)

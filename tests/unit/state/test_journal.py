@@ -12,10 +12,10 @@ from sqlalchemy import Connection, select
 
 from mirrord.ports.events import NullSink
 from mirrord.state.database import Database
-from mirrord.state.journal import Journal
-from mirrord.state.opening import connect
+from mirrord.state.health import Health
+from mirrord.state.journal import CHECKED, Journal
+from mirrord.state.opening import ready_file
 from mirrord.state.pending import Change
-from mirrord.state.schema import bring_forward
 from mirrord.state.tables import FACTS
 from tests.fakes.clock import START, FakeClock
 
@@ -28,9 +28,8 @@ class Gated(Database):
     """Lets a write through when a test says so."""
 
     def __init__(self, path: Path) -> None:
-        engine = connect(path)
-        bring_forward(engine, path)
-        super().__init__(path, engine)
+        ready_file(path, START)
+        super().__init__(path, Health(NullSink()))
         self.reached = anyio.Event()
         self.gate = anyio.Event()
 
@@ -43,7 +42,7 @@ class Gated(Database):
         self.reached, self.gate = anyio.Event(), anyio.Event()
 
     async def names(self) -> set[str]:
-        return await self.read(lambda connection: set(connection.execute(select(FACTS.c.name)).scalars()))
+        return await self.read(lambda connection: set(connection.execute(select(FACTS.c.name)).scalars()) - {CHECKED})
 
 
 @pytest.fixture

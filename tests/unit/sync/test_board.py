@@ -12,12 +12,13 @@ from mirrord.planning.memory import ImageState, TargetSummary
 from mirrord.planning.report import Outcome, PullQuota, RuleReport, UnitResult
 from mirrord.planning.rule import Rule
 from mirrord.planning.status import Cause, ProblemStatus, QuotaStatus, RunResult, RunStatus
-from mirrord.ports.events import BlobFinished, BlobStarted, BreakerChanged, QuotaTold, StateChanged
+from mirrord.ports.events import BlobFinished, BlobStarted, BreakerChanged, QuotaTold, StateChanged, UnitFinished
 from mirrord.ports.history import RuleMemory
 from mirrord.sync.board import Board, lag_seconds, summaries_of
 from mirrord.sync.engine import Engine
 from mirrord.sync.meter import RunMeter
-from mirrord.sync.slots import Slot, new_run_id
+from mirrord.sync.run import Run
+from mirrord.sync.slots import Asked, Running, Slot, new_run_id
 from mirrord.sync.view import source_text, target_at, targets_of
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.history import RamHistory
@@ -225,6 +226,41 @@ async def test_images_on_their_way_count_as_being_copied() -> None:
 
     assert [target.images for target in targets] == [{IN_SYNC: 5, BEHIND: 1, COPYING: 2}, {IN_SYNC: 8}]
     assert [target.behind_since for target in targets] == [START - HOUR, None]
+
+
+async def test_images_that_were_copied_since_they_were_counted_are_in_sync() -> None:
+    rule = make_rule("rule", A, B)
+    meter = RunMeter("id", "rule", FakeClock())
+    meter.copying = {(SOURCE, A, Tag.parse("1"))}
+    for number in range(2, 4):
+        meter.emit(UnitFinished(result=copied(A, str(number)), carried_out=True))
+
+    targets = targets_of(rule, [summary(A, HOUR, in_sync=5, out_of_sync=4), summary(B, in_sync=8)], meter)
+
+    assert [target.images for target in targets] == [{IN_SYNC: 7, BEHIND: 1, COPYING: 1}, {IN_SYNC: 8}]
+
+
+async def test_images_that_were_counted_anew_are_not_counted_twice() -> None:
+    rule = make_rule("rule", A)
+    history = RamHistory()
+    board = board_of(rule, history=history)
+    entry = board.entries["rule"]
+    meter = RunMeter("id", "rule", FakeClock())
+    asked = Asked(run="id", cause=Cause.MANUAL, order=1)
+    run = Run(Scene().context(), [rule])
+    entry.slot.running = Running(asked=asked, run=run, meter=meter, engine=entry.slot.engine, rule=rule)
+    meter.emit(UnitFinished(result=copied(A, "1"), carried_out=True))
+    history.summaries["rule"] = [summary(A, in_sync=1, out_of_sync=3)]
+
+    await board.refresh("rule")
+
+    (target,) = targets_of(rule, entry.summaries, meter)
+    assert target.images == {IN_SYNC: 1, BEHIND: 3}
+
+
+def copied(target: Location, tag: str) -> UnitResult:
+    tags = ((Tag.parse(tag), Tag.parse(tag)),)
+    return UnitResult(rule="rule", source=SOURCE, target=target, tags=tags, outcome=Outcome.COPIED, reason="")
 
 
 async def test_source_is_told_as_the_file_says_it() -> None:

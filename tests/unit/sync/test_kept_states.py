@@ -66,6 +66,17 @@ async def test_planned_copy_is_kept_before_it_is_made(scene: KeptScene) -> None:
     assert kept.proven_at is None
 
 
+async def test_image_that_was_copied_is_not_said_to_be_missing(scene: KeptScene) -> None:
+    run = Run(scene.context(), [make_rule()])
+    await run.look()
+    before = scene.kept.image("1.0", A)
+    await run.carry_out(scene.executor())
+
+    kept = scene.kept.image("1.0", A)
+    assert (before.state, before.reason) == (ImageState.OUT_OF_SYNC, "not on the target")
+    assert (kept.state, kept.reason) == (ImageState.IN_SYNC, "the target serves this digest")
+
+
 async def test_interrupted_copy_stays_out_of_sync(scene: KeptScene) -> None:
     run = Run(scene.context(), [make_rule()])
     await run.look()

@@ -55,6 +55,7 @@ CONTRACT = """
 mirrord_images gauge rule,target,state
 mirrord_freshness_seconds gauge rule,target
 mirrord_freshness_objective_seconds gauge rule
+mirrord_fresh gauge rule
 mirrord_last_success_timestamp_seconds gauge rule
 mirrord_last_run_timestamp_seconds gauge rule
 mirrord_next_run_timestamp_seconds gauge rule
@@ -418,6 +419,7 @@ def test_gauges_say_what_the_service_says() -> None:
     assert len(samples["mirrord_images"]) == 2 * len(ImageState)
     assert samples["mirrord_freshness_seconds"] == {("app", "a.example"): 90, ("app", "oci"): 0}
     assert samples["mirrord_freshness_objective_seconds"] == {("app",): 3600}
+    assert samples["mirrord_fresh"] == {("app",): 1}
     now = MOMENT.timestamp()
     assert samples["mirrord_last_success_timestamp_seconds"] == {("app",): now - 3600}
     assert samples["mirrord_last_run_timestamp_seconds"] == {("app",): now - 540}
@@ -436,12 +438,13 @@ def test_rule_that_never_saw_its_source_is_not_called_fresh() -> None:
     view = some_view()
     (rule,) = view.stands.rules
     targets = tuple(replace(target, images={}, behind_since=None) for target in rule.targets)
-    never = replace(rule, targets=targets, last_looked=None)
+    never = replace(rule, targets=targets, last_looked=None, is_fresh=False)
     view.stands = replace(view.stands, rules=(never,))
     metrics = known()
     metrics.watch(view)
 
     assert read(metrics).get("mirrord_freshness_seconds", {}) == {}
+    assert read(metrics)["mirrord_fresh"] == {("app",): 0}
     assert sum(read(metrics)["mirrord_images"].values()) == 0
 
 
