@@ -122,7 +122,7 @@ class ProcessSettings(BaseSettings):
     config: str | None = Field(default=None, description="The configuration file; the flag -c goes before it.")
     state: Annotated[str, PlainValidator(_state)] = Field(
         default="sqlite:///var/lib/mirrord/state.db",
-        description="The state store: sqlite:///PATH, or postgresql://... for several replicas.",
+        description="The state store, a file of SQLite: sqlite:///PATH. PostgreSQL is not in this version.",
         repr=False,
     )
     listen: Annotated[Listen, NoDecode, PlainValidator(_listen)] = Field(

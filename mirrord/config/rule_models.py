@@ -102,7 +102,8 @@ class ReferrersSection(Section):
     )
     recheck: Recheck = Field(
         default=timedelta(hours=24),
-        description="How often the referrers of an unchanged image are looked at again; `0s`: in every run.",
+        description="How often the referrers of an unchanged image are looked at again, where a state store "
+        "remembers them; `0s`: in every run.",
     )
 
     @classmethod
@@ -160,8 +161,8 @@ class RuleOptions(Section):
     )
     freshness: Freshness | None = Field(
         default=None,
-        description="The promise: a new digest of the source is served by every target within this time. Metrics and "
-        "alerts measure it.",
+        description="The promise: a new digest of the source is served by every target within this time. The page, "
+        "metrics and alerts measure it; runs do not change by it.",
         examples=["1h"],
     )
     referrers: ReferrersSection = Field(
@@ -170,13 +171,15 @@ class RuleOptions(Section):
     overwrite: Flag = Field(default=True, description="`false`: a tag that exists on the target is never moved.")
     immutable_tags: tuple[TagPatternField, ...] = Field(
         default=(),
-        description="Tags that do not change once mirrored: they are not asked for again, and a change at the source "
-        "is reported as drift.",
+        description="Tags that do not change once mirrored: they are not moved, and, where a state store remembers "
+        "that all targets have them, not asked for again. A change at the source that shows all the same is reported "
+        "as drift.",
         examples=[["/^v?\\d+\\.\\d+\\.\\d+$/"]],
     )
     target_recheck: Recheck = Field(
         default=timedelta(hours=1),
-        description="How long it is believed without asking that a target still holds what was mirrored to it.",
+        description="How long it is believed without asking that a target still holds what was mirrored to it, where a "
+        "state store remembers it; `0s`: ask in every run.",
     )
     foreign_layers: Annotated[ForeignLayers, choice(ForeignLayers)] = Field(
         default=ForeignLayers.KEEP,
@@ -185,12 +188,13 @@ class RuleOptions(Section):
     )
     on_rollback: Annotated[OnRollback, choice(OnRollback)] = Field(
         default=OnRollback.WARN,
-        description="When a tag of the source returns to an older digest: `warn` mirrors it and says so, `block` does "
-        "not mirror it.",
+        description="When a tag of the source returns to an older digest, as a state store remembers: `warn` mirrors "
+        "it and says so, `block` does not mirror it.",
     )
     prune: PruneSection = Field(
         default=PruneSection.model_construct(enabled=False),
-        description="What `mirrord prune` may delete: `false`, or the guards.",
+        description="What `mirrord prune` may delete: `false`, or the guards. Checked, and without effect in this "
+        "version.",
         examples=[False, {"grace": "7d", "max_tags": 20, "max_share": "10%"}],
     )
 
