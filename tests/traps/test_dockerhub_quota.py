@@ -226,7 +226,7 @@ async def test_nothing_is_held_while_a_pull_waits() -> None:
             slept = net.clock.sleep
 
             async def watched(seconds: float) -> None:
-                free.append(throttle.place().value == throttle.concurrency)
+                free.append(throttle.place().free == throttle.concurrency)
                 await slept(seconds)
 
             net.clock.sleep = watched  # type: ignore[method-assign] # a clock of the test's own
