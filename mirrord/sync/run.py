@@ -30,6 +30,7 @@ from mirrord.sync.recheck import fold, look_for_late
 from mirrord.sync.remembered import Remembered, recall
 from mirrord.sync.rollback import rollback_warnings, with_history
 from mirrord.sync.rulerun import RuleRun, withdraw
+from mirrord.sync.slices import slices
 from mirrord.transfer.executor import Executor
 from mirrord.transfer.job import CopyJob
 from mirrord.transfer.side import each
@@ -185,7 +186,11 @@ class Run:
             choice = await choose_tags(context, rule, source, remembered)
             looks = await observe(context, rule, choice, remembered)
             images = await with_history(context, rule, source, looks.images, remembered)
-            plans = [Planned(rule=rule, plan=plan_image(rule, seen.observation), wanted=seen.wanted) for seen in images]
+            plans = [
+                Planned(rule=rule, plan=plan_image(rule, seen.observation), wanted=seen.wanted)
+                async for part in slices(images)
+                for seen in part
+            ]
             plans = await look_for_late(context, rule, source, plans, remembered)
         except Exception as exc:  # noqa: BLE001 - whatever one source meets, the others are looked at
             run.looked = False
@@ -202,15 +207,17 @@ class Run:
         ]
         run.looked = run.looked and looks.seen
         settled = [to_come(result, run.rule, run.arriving) for result in looks.settled]
-        self._remember_look(run, remembered, plans, _unchanged(looks.settled, settled))
+        await self._remember_look(run, remembered, plans, _unchanged(looks.settled, settled))
         run.planned += plans
-        for result in chain(settled, chain.from_iterable(settled_results(planned.plan) for planned in plans)):
-            self._settle(run, result, carried_out=False)
+        settled += chain.from_iterable(settled_results(planned.plan) for planned in plans)
+        async for results in slices(settled):
+            for result in results:
+                self._settle(run, result, carried_out=False)
         changes = [target for planned in plans for target in planned.plan.changes]
         tags = sum(len(target.changes) for target in changes)
         self._context.events.emit(ImagesPlanned(rule=run.rule.name, images=len(plans), units=len(changes), tags=tags))
 
-    def _remember_look(
+    async def _remember_look(
         self, run: RuleRun, remembered: Remembered, plans: Sequence[Planned], settled: Sequence[UnitResult]
     ) -> None:
         """Keep what the look found out before anything is written: also a run that breaks off tells the truth.
@@ -218,7 +225,8 @@ class Run:
         What the rule does not take any more is forgotten, unless a listing that may lack tags is all there is to go by.
         """
         run.remembered[remembered.source] = remembered
-        remembered.take_plans((planned.plan, planned.late) for planned in plans)
+        async for part in slices(plans):
+            remembered.take_plans((planned.plan, planned.late) for planned in part)
         remembered.take_settled(settled)
         named = run.rule.source.tag or run.rule.source.digest or run.rule.tags.literal_tags
         known = self._context.listings.known(remembered.source)

@@ -84,8 +84,9 @@ class Unit:
 
     def results(self, seconds: float) -> list[UnitResult]:
         """Return what came of the tags: those that were written, and those that a failure left behind."""
-        written = [tag for tag in self._order.target.changes if tag in self._written]
-        left = [tag for tag in self._order.target.changes if tag not in self._written]
+        done = {(tag.source_tag, tag.target_tag) for tag in self._written}
+        written = [tag for tag in self._order.target.changes if (tag.source_tag, tag.target_tag) in done]
+        left = [tag for tag in self._order.target.changes if (tag.source_tag, tag.target_tag) not in done]
         results = []
         if written or not left:
             results.append(self._result(written or list(self._order.target.changes), None, seconds))
