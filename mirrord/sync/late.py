@@ -119,7 +119,7 @@ def _is_proven(context: Context, writer: RepositoryWriter, tag: Tag, digest: Dig
     A listing of the target that was made anyway and tells something else contradicts that.
 
     A fallback tag is no content of its own: a target may keep what it lists otherwise, or behind its API. While the
-    source has the same under it, nothing came; what a target lost is found by ``referrers.recheck``.
+    source has the same under it, nothing came.
     """
     subject = attachment_subject(tag)
     if subject is not None and tag == fallback_tag(subject):

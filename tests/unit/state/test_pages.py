@@ -189,7 +189,7 @@ async def test_two_hundred_thousand_images_are_answered_in_a_moment(tmp_path: Pa
         "printf('docker.io/library/image-%d', value / 1000), printf('v1.%d.0', value % 1000), "
         "printf('registry.test/mirror/image-%d', value / 1000), printf('v1.%d.0', value % 1000), "
         "iif(value % 1000 = 500, 'failed', 'in_sync'), 'sha256:' || lower(hex(randomblob(32))), '', NULL, NULL, NULL, "
-        "1, NULL, 'sha256:' || lower(hex(randomblob(32))), 2, '', 3, '', '' FROM n",
+        "1, NULL, 'sha256:' || lower(hex(randomblob(32))), 2, '', 3, '', '', '', NULL FROM n",
     )
     questions = {
         "first": ImageQuery(),

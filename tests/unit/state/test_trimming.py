@@ -58,7 +58,7 @@ def insert_runs(state: SqlState, rules: Iterable[str], number: int, *, minutes_a
             state.path,
             "WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < ?) "
             "INSERT INTO runs SELECT printf('%06d-%s', 1000000 - value, ?), ?, ? - value * ?, ? - value * ?, "
-            "0, 0, 0, '{}', 0, 0, '[]' FROM n",
+            "0, 0, 0, 0, '{}', 0, 0, '[]' FROM n",
             *(number, rule, rule),
             *(_microseconds(), minutes_apart * 60_000_000) * 2,
         )
