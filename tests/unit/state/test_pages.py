@@ -188,7 +188,7 @@ async def test_two_hundred_thousand_images_are_answered_in_a_moment(tmp_path: Pa
         "INSERT INTO images SELECT printf('rule-%03d', value / 1000), "
         "printf('docker.io/library/image-%d', value / 1000), printf('v1.%d.0', value % 1000), "
         "printf('registry.test/mirror/image-%d', value / 1000), printf('v1.%d.0', value % 1000), "
-        "iif(value % 1000 = 500, 'failed', 'in_sync'), 'sha256:' || lower(hex(randomblob(32))), '', NULL, NULL, NULL, "
+        "CASE WHEN value % 1000 = 500 THEN 'failed' ELSE 'in_sync' END, 'sha256:' || lower(hex(randomblob(32))), '', NULL, NULL, NULL, "
         "1, NULL, 'sha256:' || lower(hex(randomblob(32))), 2, '', 3, '', '', '', NULL FROM n",
     )
     questions = {
