@@ -22,8 +22,8 @@ MOST_ROWS = 1_000
 _LONGEST_SEARCH = 4_200
 """Characters; no name is longer."""
 
-_ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
-_PLACE = tuple_(*_ORDER[:4])
+ORDER = (IMAGES.c.rule, IMAGES.c.source, IMAGES.c.ref, IMAGES.c.target, IMAGES.c.target_tag)
+_PLACE = tuple_(*ORDER[:4])
 _LIVE = "live"
 """Stands among states for images that are in one of those that are asked for at this moment."""
 
@@ -43,7 +43,7 @@ def place_of(cursor: str | None) -> list[str] | None:
     Raises:
         UsageError: the cursor was not made here (CURSOR_INVALID).
     """
-    return decode(cursor, len(_ORDER)) if cursor is not None else None
+    return decode(cursor, len(ORDER)) if cursor is not None else None
 
 
 def image_page(connection: Connection, query: ImageQuery, after: list[str] | None) -> ImagePage:
@@ -53,7 +53,7 @@ def image_page(connection: Connection, query: ImageQuery, after: list[str] | Non
     limit = rows_of_page(query.limit)
     states = sorted({state.value for state in query.states})
     wanted = [*states, _LIVE] if states and query.live else states
-    total = connection.execute(_filtered(select(func.count()).select_from(IMAGES), query, wanted)).scalar_one()
+    total = connection.execute(filtered(select(func.count()).select_from(IMAGES), query, wanted)).scalar_one()
     # With a state an index has the order; with several it does for each of them, and for those that only hold now.
     parts = [_rows(connection, query, [state], after, limit + 1) for state in states]
     if states and query.live:
@@ -91,18 +91,18 @@ def _may_be_found(search: str) -> bool:
 def _rows(
     connection: Connection, query: ImageQuery, states: list[str], after: list[str] | None, limit: int
 ) -> list[Row[Any]]:
-    wanted = _filtered(select(IMAGES), query, states).order_by(*_ORDER).limit(limit)
+    wanted = filtered(select(IMAGES), query, states).order_by(*ORDER).limit(limit)
     if after is not None:
-        wanted = wanted.where(tuple_(*_ORDER) > tuple(after))
+        wanted = wanted.where(tuple_(*ORDER) > tuple(after))
     return list(connection.execute(wanted))
 
 
 def _place(row: Row[Any]) -> list[str]:
     """Return what rows are sorted by. The database sorts text by its bytes in UTF-8, which is by its characters."""
-    return [getattr(row, column.name) for column in _ORDER]
+    return [getattr(row, column.name) for column in ORDER]
 
 
-def _filtered(statement: Select[Any], query: ImageQuery, states: list[str]) -> Select[Any]:
+def filtered(statement: Select[Any], query: ImageQuery, states: list[str]) -> Select[Any]:
     """Return a question about the images that are asked for."""
     if query.rule is not None:
         statement = statement.where(IMAGES.c.rule == query.rule)
