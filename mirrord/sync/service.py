@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TypeVar
 
 import anyio
@@ -202,7 +203,7 @@ class Service:
             engine, rule = slot.engine, slot.rule
             meter = RunMeter(asked.run, rule.name, self._clock)
             slot.running = Running(
-                asked=asked, run=Run(engine.context(), [rule]), meter=meter, engine=engine, rule=rule
+                asked=asked, run=Run(engine.context(), [_as_asked(rule, asked)]), meter=meter, engine=engine, rule=rule
             )
             group.start_soon(self._run, slot, slot.running)
         self.board.changed()
@@ -339,3 +340,10 @@ class Service:
 def _turn(slot: Slot) -> tuple[bool, int]:
     assert slot.asked is not None
     return (slot.asked.cause not in BY_HAND, slot.asked.order)
+
+
+def _as_asked(rule: Rule, asked: Asked) -> Rule:
+    """Return the rule as it is run: who asks for it by hand wants targets looked at, whatever was proven lately."""
+    if asked.cause is not Cause.MANUAL:
+        return rule
+    return replace(rule, policy=replace(rule.policy, target_recheck=timedelta(0)))

@@ -167,6 +167,9 @@ INTEGRITY_ERRORS = Spec(
     ("registry", "reason"),
     "Contents that were not what the registry promised. They were not used.",
 )
+STATE_USABLE = Spec(
+    "mirrord_state_usable", Kind.GAUGE, (), "1 while the state store can be read and written; 0: nothing is remembered."
+)
 BREAKER_OPEN = Spec(
     "mirrord_breaker_open", Kind.GAUGE, ("registry",), "1 while a registry that keeps failing is left alone."
 )
@@ -180,6 +183,6 @@ METRICS: Final[tuple[Spec, ...]] = (
     *(RUNS, RUN_DURATION, SCHEDULE_SKIPPED, IMAGES_COPIED, IMAGE_DURATION),
     *(BLOBS, BYTES_READ, BYTES_WRITTEN, BYTES_SAVED),
     *(REQUESTS, REQUEST_DURATION, RETRIES, RATE_REMAINING, RATE_LIMIT, THROTTLED),
-    *(IN_FLIGHT, QUEUE_DEPTH, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP),
+    *(IN_FLIGHT, QUEUE_DEPTH, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, STATE_USABLE),
     *(GUARD_REFUSALS, INTEGRITY_ERRORS, BREAKER_OPEN, LOOP_LAG, BUILD_INFO),
 )

@@ -33,6 +33,7 @@ from mirrord.telemetry.catalog import (
     RATE_REMAINING,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
+    STATE_USABLE,
     Kind,
     Spec,
 )
@@ -129,6 +130,7 @@ def standing_of_service(view: ServiceView) -> Standing:
     standing.set(LOOP_LAG, view.loop_lag_s)
     standing.set(RELOAD_SUCCESSFUL, status.config.error is None)
     standing.moment(RELOAD_TIMESTAMP, status.config.loaded_at)
+    standing.set(STATE_USABLE, status.state_error is None)
     return standing
 
 

@@ -85,12 +85,30 @@ def test_an_unchanged_tag_costs_no_request_on_the_target(
     source.forget_requests()
     target.forget_requests()
 
-    second = daemon.wait_for_run(daemon.sync("app"))
+    daemon.process.signal(signal.SIGUSR1)
+    daemon.wait_until(lambda: state_of(daemon, "app")["last_run"]["id"] != first["id"], "the second run")
+    second = state_of(daemon, "app")["last_run"]
 
     assert (first["outcomes"]["copied"], second["outcomes"]["in_sync"]) == (20, 20)
     assert target.requests() == []
     looks = [request for request in source.requests() if "/manifests/" in request.path]
     assert (len(looks), {request.method for request in looks}) == (20, {"HEAD"})
+
+
+def test_a_tag_that_somebody_deleted_on_the_target_is_back_after_sync_now(
+    source: DockerRegistry, target: DockerRegistry, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    image = scenes.push_image(source, "team/app", "1", [noise(1, 1000)])
+    daemon = start_daemon(configure(tmp_path, [rule("app", source, target)], source, target))
+    daemon.wait_for_run(daemon.sync("app"))
+    target.send("DELETE", f"/v2/mirror/app/manifests/{image.digest}")
+    gone = scenes.tag_digest(target, "mirror/app", "1")
+
+    run = daemon.wait_for_run(daemon.sync("app"))
+
+    assert gone is None
+    assert run["outcomes"]["copied"] == 1
+    assert scenes.tag_digest(target, "mirror/app", "1") == image.digest
 
 
 def test_metrics_agree_with_the_report_of_the_run(

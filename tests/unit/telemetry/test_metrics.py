@@ -78,6 +78,7 @@ mirrord_transfers_in_flight gauge registry
 mirrord_queue_depth gauge -
 mirrord_config_last_reload_successful gauge -
 mirrord_config_last_reload_timestamp_seconds gauge -
+mirrord_state_usable gauge -
 mirrord_guard_refusals_total counter rule,reason
 mirrord_integrity_errors_total counter registry,reason
 mirrord_breaker_open gauge registry
@@ -432,6 +433,16 @@ def test_gauges_say_what_the_service_says() -> None:
     assert samples["mirrord_event_loop_lag_seconds"] == {(): 0.25}
     assert samples["mirrord_config_last_reload_successful"] == {(): 0}
     assert samples["mirrord_config_last_reload_timestamp_seconds"] == {(): now - 7200}
+    assert samples["mirrord_state_usable"] == {(): 1}
+
+
+def test_state_that_cannot_be_used_is_a_gauge_to_alert_on() -> None:
+    view = some_view()
+    view.stands = replace(view.stands, state_error="the disk is full")
+    metrics = known()
+    metrics.watch(view)
+
+    assert read(metrics)["mirrord_state_usable"] == {(): 0}
 
 
 def test_rule_that_never_saw_its_source_is_not_called_fresh() -> None:
