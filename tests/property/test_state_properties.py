@@ -53,6 +53,8 @@ images = st.builds(
     referrers_at=st.none() | moments,
     referrers_mark=texts,
     subjects=st.lists(digests, max_size=3).map(tuple),
+    attached_mark=texts,
+    attached_at=st.none() | moments,
 )
 rules = st.sampled_from(RULES)
 steps = st.one_of(
