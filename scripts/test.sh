@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run every test with coverage: in parallel what stays inside its process, one by one what starts processes.
+# Run every test with coverage, two at a time; of those that start processes, no two of one file.
 # All parts run even when one fails; the last line sums up, and the exit status is that of the worst.
 set -uo pipefail
 bin=.venv/bin
@@ -21,7 +21,7 @@ total() {
 }
 
 suite in-process -m "not integration" -n 2
-suite processes -m integration
+suite processes -m integration -n 2 --dist loadfile
 
 echo "== coverage"
 "$bin/coverage" report --fail-under=95 || status=1

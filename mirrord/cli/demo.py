@@ -46,8 +46,7 @@ def demo(
             return code
         from mirrord.cli.demoservice import run_service
 
-        run_service(out, scene, RELEASE_EVERY_S, lambda url: _suggest(out, scene, url))
-    return 0
+        return run_service(out, scene, RELEASE_EVERY_S, lambda url: _suggest(out, scene, url))
 
 
 def _introduce(out: Output, scene: Scene) -> None:

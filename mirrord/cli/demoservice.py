@@ -11,6 +11,7 @@ from datetime import datetime
 import anyio
 import anyio.to_thread
 
+from mirrord.cli.failures import SIGNAL_BASE
 from mirrord.cli.output import Output
 from mirrord.cli.session import collect_garbage_from_here, has_uvloop
 from mirrord.cli.units import count_text, size_text, time_text
@@ -66,8 +67,12 @@ def _clock() -> str:
     return f"{datetime.now().astimezone():%H:%M:%S}"
 
 
-def run_service(out: Output, scene: Scene, every_s: float, on_ready: Callable[[str], None]) -> None:
-    """Run the service over the demo's rules until Ctrl-C, with a release every ``every_s`` seconds."""
+def run_service(out: Output, scene: Scene, every_s: float, on_ready: Callable[[str], None]) -> int:
+    """Run the service over the demo's rules until a signal ends it, with a release every ``every_s`` seconds.
+
+    Returns:
+        the exit code.
+    """
     from mirrord.app.serve import Serving, serve
     from mirrord.config.process import load_process_settings
 
@@ -91,14 +96,15 @@ def run_service(out: Output, scene: Scene, every_s: float, on_ready: Callable[[s
         on_ready=on_ready,
     )
 
-    async def work() -> None:
+    async def work() -> int:
         async with anyio.create_task_group() as group:
             group.start_soon(releases.go_on)
-            await serve(serving)
+            number = await serve(serving)
             group.cancel_scope.cancel()
+        return SIGNAL_BASE + number if number else 0
 
     collect_garbage_from_here()
-    anyio.run(work, backend="asyncio", backend_options={"use_uvloop": has_uvloop()})
+    return anyio.run(work, backend="asyncio", backend_options={"use_uvloop": has_uvloop()})
 
 
 def free_port(wanted: int) -> int:

@@ -53,16 +53,18 @@ class _Handler(logging.Handler):
 def listening(take: Callable[[Library], None]) -> Iterator[None]:
     """Hand on all that is logged, from a warning on, until the end of the block; then all is as it was."""
     root, handler = logging.getLogger(), _Handler(take)
-    before = {name: logging.getLogger(name).level for name in LIBRARIES}
+    before = {name: (logging.getLogger(name).level, logging.getLogger(name).propagate) for name in LIBRARIES}
     root.addHandler(handler)
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger(name).propagate = True  # google-auth keeps its lines to itself
     try:
         yield
     finally:
         root.removeHandler(handler)
-        for name, level in before.items():
+        for name, (level, propagates) in before.items():
             logging.getLogger(name).setLevel(level)
+            logging.getLogger(name).propagate = propagates
 
 
 def _frames(trace: TracebackType | None) -> list[str]:

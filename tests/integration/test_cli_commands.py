@@ -94,13 +94,19 @@ def test_the_demo_stays_until_it_is_interrupted_and_ends_with_130(mirrord: Mirro
         lambda: "Ctrl-C ends it" in process.stdout_file.read_text(encoding="utf-8"), what="ready", timeout_s=30
     )
     text = process.stdout_file.read_text(encoding="utf-8")
-    config = next(line.partition("=")[2] for line in text.splitlines() if "export MIRRORD_CONFIG=" in line)
+    exported = next(line.split()[1:] for line in text.splitlines() if "export MIRRORD_CONFIG=" in line)
+    env = dict(assignment.split("=", 1) for assignment in exported)
+    config = env["MIRRORD_CONFIG"]
     command = next(line.split()[1:] for line in text.splitlines() if "mirrord inspect" in line)
 
-    inspected = mirrord.run(*command, env={"MIRRORD_CONFIG": config})
+    inspected = mirrord.run(*command, env=env)
+    url = next(line.split()[-1] for line in text.splitlines() if "the page" in line)
+    status = mirrord.run("status", "--url", url, env=env)
     process.signal(signal.SIGINT)
 
     assert inspected.code == 0, inspected.stderr
+    assert status.code == 0, status.stderr
+    assert "All 3 mirrors are fresh" in status.stdout
     assert "linux/arm64" in inspected.stdout
     assert process.wait() == 130
     assert not Path(config).exists()

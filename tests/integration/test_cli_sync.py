@@ -290,7 +290,8 @@ async def test_an_interrupted_run_reports_what_it_did_and_adds_up(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        pytest.param(["sync"], "error: USAGE: running as a service is not part of this release yet", id="service"),
+        pytest.param(["sync"], "error: CONFIG_MISSING: no configuration file was named", id="service"),
+        pytest.param(["sync", "--rule", "app"], "--rule cannot be used without --once", id="E113:rule"),
         pytest.param(["sync", "--dry-run"], "--dry-run cannot be used without --once", id="E113:dry-run"),
         pytest.param(["sync", "--daemon"], "No such option: --daemon", id="E113:daemon"),
         pytest.param(["sync", "--once"], "CONFIG_MISSING: no configuration file was named", id="no-configuration"),

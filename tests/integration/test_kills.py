@@ -67,7 +67,8 @@ def test_killed_fifty_times_it_loses_nothing_and_sends_nothing_twice(
 def _begin(mirrord: Mirrord, config: Path, state: dict[str, str], target: DockerRegistry) -> Process:
     """Start a sync, and return when it asks the target."""
     before = len(target.requests())
-    process = mirrord.start("sync", "--once", "-c", str(config), env=state)
+    # Coverage slows the start down, and a killed process tells nothing of it.
+    process = mirrord.start("sync", "--once", "-c", str(config), env={**state, "COVERAGE_PROCESS_CONFIG": ""})
     process.wait_until(lambda: len(target.requests()) > before, what="working")
     return process
 
