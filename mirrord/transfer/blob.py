@@ -30,13 +30,13 @@ from mirrord.ports.clock import Clock
 from mirrord.ports.events import BlobFinished, BlobProgress, BlobSettled, BlobStarted, EventSink, IntegrityFailed
 from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import Places, RepositoryReader, RepositoryWriter, Slots
+from mirrord.transfer.asked import PATIENCE_S, Asked
 from mirrord.transfer.once import KeyedOnce
 from mirrord.transfer.origins import Origins
 from mirrord.transfer.source import backoff_s, resumed
 from mirrord.transfer.tee import Sink, SourceFailedError, SpentLagError, tee
 from mirrord.transfer.window import Windows
 
-PATIENCE_S = 1.0
 TRIES = 4
 SLOWEST_BYTES_PER_S = 64 * 1024
 DEADLINE_BASE_S = 60.0
@@ -180,45 +180,6 @@ class BlobMover:
         await delivery.run([target])
 
 
-class _Asked:
-    """The answers of the targets of one blob, and the moment when the reading begins without the late ones.
-
-    ``late`` are hosts that did not answer in time before, for whichever blob of the run: nobody waits for them until
-    they have answered.
-    """
-
-    def __init__(self, targets: Sequence[RepositoryWriter], late: set[str]) -> None:
-        self.needy: list[RepositoryWriter] = []
-        self._missing = {target.location.host for target in targets}
-        self._late = late
-        self._begun = False
-        self._news = anyio.Event()
-
-    def answer(self, target: RepositoryWriter, *, needy: bool) -> bool:
-        """Count one answer; say whether the target is in time (or needs nothing)."""
-        self._missing.discard(target.location.host)
-        self._late.discard(target.location.host)
-        in_time = not needy or not self._begun
-        if needy and in_time:
-            self.needy.append(target)
-        self._news.set()
-        return in_time
-
-    async def most_answered(self) -> None:
-        """Return when all have answered, or after a while if any needs the bytes; later ones are late."""
-        with anyio.move_on_after(PATIENCE_S):
-            while self._missing - self._late:
-                await self._next()
-        self._late |= self._missing
-        while self._missing and not self.needy:
-            await self._next()
-        self._begun = True
-
-    async def _next(self) -> None:
-        self._news = anyio.Event()
-        await self._news.wait()
-
-
 class _Delivery:
     """One blob on its way to the targets that are claimed for it."""
 
@@ -233,7 +194,7 @@ class _Delivery:
     async def run(self, targets: Sequence[RepositoryWriter]) -> None:
         """Settle all ``targets``: ask them side by side, then send the bytes once to all that answered in time."""
         self._open = {target.location for target in targets}
-        asked = _Asked(targets, self._run.late)
+        asked = Asked(targets, self._run.late)
         try:
             async with anyio.create_task_group() as group:
                 for target in targets:
@@ -245,7 +206,7 @@ class _Delivery:
             for location in tuple(self._open):
                 self._run.release(location, self.blob.digest)
 
-    async def _ask(self, target: RepositoryWriter, asked: _Asked) -> None:
+    async def _ask(self, target: RepositoryWriter, asked: Asked) -> None:
         """Ask one target what it holds or can mount; one that answers after the others have begun reads alone."""
         try:
             needs_bytes = not await self._has_it(target)
