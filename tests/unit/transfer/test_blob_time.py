@@ -9,7 +9,8 @@ import trio.testing
 from mirrord.errors import UnavailableError
 from mirrord.oci.reference import Location, Tag
 from mirrord.planning.report import BlobOutcome
-from mirrord.transfer.blob import DEADLINE_BASE_S, PATIENCE_S, SLOWEST_BYTES_PER_S
+from mirrord.transfer.asked import PATIENCE_S
+from mirrord.transfer.blob import DEADLINE_BASE_S, SLOWEST_BYTES_PER_S
 from mirrord.transfer.tee import LAG_BUDGET_S
 from tests.fakes.clock import FakeClock
 from tests.fakes.images import Content, make_image
