@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mirrord.errors import MirrordError
@@ -158,7 +158,7 @@ class Board(EventSink):
             return
         memory = entry.memory
         entry.memory = RuleMemory(
-            last_run=run,
+            last_run=replace(run, changes=()),  # the history has them; here they would be held for good
             last_looked=run.finished if looked else memory.last_looked,
             last_success=run.finished if run.result is RunResult.OK else memory.last_success,
         )

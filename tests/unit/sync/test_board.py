@@ -11,7 +11,7 @@ from mirrord.oci.reference import LayoutDirectory, Location, Repository, Tag
 from mirrord.planning.memory import ImageState, TargetSummary
 from mirrord.planning.report import Outcome, PullQuota, RuleReport, UnitResult
 from mirrord.planning.rule import Rule
-from mirrord.planning.status import Cause, ProblemStatus, QuotaStatus, RunResult, RunStatus
+from mirrord.planning.status import Cause, Change, ProblemStatus, QuotaStatus, RunResult, RunStatus
 from mirrord.ports.events import BlobFinished, BlobStarted, BreakerChanged, QuotaTold, StateChanged, UnitFinished
 from mirrord.ports.history import RuleMemory
 from mirrord.sync.board import Board, lag_seconds, summaries_of
@@ -95,6 +95,17 @@ async def test_last_error_stays_until_all_is_in_sync_again() -> None:
     assert board.entries["rule"].problem is None
     memory = board.memory("rule")
     assert memory.last_success == memory.last_looked == START + timedelta(seconds=3)
+
+
+async def test_what_a_run_changed_is_not_held_in_memory() -> None:
+    board = board_of(make_rule())
+    change = Change(source="s", target="t", tags=("1",), outcome="copied")
+
+    board.ended(replace(run(RunResult.OK), changes=(change,) * 200), looked=True)
+
+    last = board.memory("rule").last_run
+    assert last is not None
+    assert last.changes == ()
 
 
 async def test_what_earlier_processes_knew_is_shown_from_the_start() -> None:
