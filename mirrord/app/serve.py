@@ -20,6 +20,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from mirrord import __version__
 from mirrord.app.footprint import give_back, keep_small
+from mirrord.app.orphans import reaper_for
 from mirrord.app.parts import Network, SystemClock
 from mirrord.app.reload import Reloader, watched
 from mirrord.config.process import ProcessSettings, require_api_token
@@ -50,6 +51,7 @@ QUOTAS_EVERY_S = 30.0
 SAVED_EVERY_S = 300.0
 TRIM_EVERY_S = 3600.0
 CHECK_EVERY_S = 15.0
+REAP_EVERY_S = 5.0
 IDLE_EVERY_S = 60.0
 """How often memory is given back, while no rule runs."""
 
@@ -129,6 +131,15 @@ class _Chore:
     every_s: float
     work: Callable[[], Awaitable[None]]
     due: float = 0.0
+
+
+def _in_a_moment(work: Callable[[], object]) -> Callable[[], Awaitable[None]]:
+    """Return work that is done at once as a chore."""
+
+    async def chore() -> None:
+        work()
+
+    return chore
 
 
 class _Process:
@@ -265,6 +276,7 @@ class _Process:
             _Chore("count_saved", SAVED_EVERY_S, self._board.count_saved),
             _Chore("trim", TRIM_EVERY_S, self._trim),
             _Chore("rest", IDLE_EVERY_S, self._rest),
+            *([_Chore("reap", REAP_EVERY_S, _in_a_moment(reap))] if (reap := reaper_for(os.getpid())) else []),
         )
         begun = self._clock.monotonic()
         for chore in chores:
