@@ -16,6 +16,7 @@ from mirrord.ports.clock import Clock
 from mirrord.ports.history import History
 from mirrord.ports.service import ServiceView
 from mirrord.web.access import Access
+from mirrord.web.described import describe
 from mirrord.web.events import Broadcaster
 from mirrord.web.failures import answer_to
 from mirrord.web.guard import Guard
@@ -68,6 +69,7 @@ def create_app(
     for kind in (RequestValidationError, HTTPException, MirrordError):
         app.add_exception_handler(kind, _answer)
     app.add_middleware(Guard, access=access)
+    describe(app)
     return app
 
 
