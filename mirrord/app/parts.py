@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -19,7 +20,6 @@ from mirrord.planning.report import TrafficReport
 from mirrord.ports.clock import Clock
 from mirrord.ports.credentials import CredentialProvider
 from mirrord.ports.events import EventSink
-from mirrord.ports.history import History
 from mirrord.ports.memory import Memory, NoMemory
 from mirrord.ports.registry import RegistryGateway, RepositoryReader, RepositoryWriter, Slots
 from mirrord.ports.settings import RegistrySettings, SecretReader
@@ -40,6 +40,9 @@ from mirrord.sync.traffic import Traffic
 from mirrord.transfer.blob import BlobMover
 from mirrord.transfer.executor import Executor
 from mirrord.transfer.window import Windows
+
+if TYPE_CHECKING:  # runs without a state need none of what it tells
+    from mirrord.ports.history import History
 
 
 class SystemClock(Clock):

@@ -159,7 +159,6 @@ class _Execution:
         """Carry out the rules, and write down what came of it where there is a history."""
         from mirrord.cli.grouping import INTERRUPTED
         from mirrord.sync.run import Run
-        from mirrord.sync.written import write_down
 
         self._app = app
         self._run = Run(app.context, self._rules)
@@ -171,6 +170,8 @@ class _Execution:
             if interrupted:
                 self._run.conclude(INTERRUPTED)
             if app.history is not None:
+                from mirrord.sync.written import write_down
+
                 await write_down(app.history, app.context, self._run, self._started, interrupted=interrupted)
 
     def broke(self, error: MirrordError) -> None:
