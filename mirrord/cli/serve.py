@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from mirrord.cli.failures import SIGNAL_BASE
-from mirrord.cli.session import collect_garbage_from_here, has_uvloop
+from mirrord.cli.session import collect_garbage_from_here
 from mirrord.errors import UsageError
 
 
@@ -37,7 +37,8 @@ def run_service(config: str | None) -> int:
     serving = Serving(config=config, settings=settings, environment=os.environ, stream=sys.stderr)
     gc.collect()  # once, thoroughly: what importing left behind would stay for months
     collect_garbage_from_here()
-    number = anyio.run(serve, serving, backend="asyncio", backend_options={"use_uvloop": has_uvloop()})
+    # The loop of the standard library: 2 MiB less for as long as the service lives (docs/decisions/0025).
+    number = anyio.run(serve, serving, backend="asyncio", backend_options={"use_uvloop": False})
     return SIGNAL_BASE + number if number else 0
 
 
