@@ -6,7 +6,10 @@ from mirrord import __version__
 from mirrord.cli.options import OutputFormat, OutputOption
 from mirrord.cli.output import Output
 
-_DEPENDENCIES = ("aiohttp", "anyio", "google-re2", "httpx2", "pydantic", "pyyaml", "rich", "truststore", "typer")
+_DEPENDENCIES = (
+    *("aiohttp", "alembic", "anyio", "apscheduler", "cronsim", "fastapi", "google-re2", "httpx2", "prometheus-client"),
+    *("pydantic", "pyyaml", "rich", "sqlalchemy", "structlog", "truststore", "typer", "uvicorn", "watchfiles"),
+)
 
 
 def version(output: OutputOption = OutputFormat.TEXT) -> int:

@@ -91,9 +91,7 @@ def _state(value: object) -> str:
     scheme, separator, rest = str(value).partition("://")
     if scheme.partition("+")[0] not in _STATE_SCHEMES or not separator or not rest:
         # It may hold a password: it is not shown.
-        raise fault(
-            "STATE_URL_INVALID", "this is no state store; expected sqlite:///PATH or postgresql://USER@HOST/NAME"
-        )
+        raise fault("STATE_URL_INVALID", "this is no state store; expected sqlite:///PATH")
     return str(value)
 
 

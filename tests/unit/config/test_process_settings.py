@@ -62,7 +62,7 @@ def test_an_empty_variable_is_none() -> None:
         ("LOG_FORMAT", "jsn", "CONFIG_VALUE", 'did you mean "json"?'),
         ("DRAIN_TIMEOUT", "25", "DURATION_INVALID", "such as 25s"),
         ("DRAIN_TIMEOUT", "2h", "DURATION_INVALID", "0s to 1h"),
-        ("STATE", "mysql://u:hunter2@h/d", "STATE_URL_INVALID", "postgresql://"),
+        ("STATE", "mysql://u:hunter2@h/d", "STATE_URL_INVALID", "expected sqlite:///PATH"),
         ("STATE", "hunter2", "STATE_URL_INVALID", "sqlite:///PATH"),
         ("STATE", "sqlite://", "STATE_URL_INVALID", "sqlite:///PATH"),
     ],
