@@ -18,6 +18,7 @@ command -v buildah >/dev/null || missing+=(buildah)
 command -v prometheus >/dev/null && command -v promtool >/dev/null || missing+=(prometheus)
 command -v htpasswd >/dev/null || missing+=(apache2-utils)
 command -v chromium >/dev/null || missing+=(chromium)
+command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 has_static_busybox || missing+=(busybox-static)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 [ ${#missing[@]} -gt 0 ] || exit 0
