@@ -71,6 +71,10 @@ docs: $(STAMPS)/run ## write the reference of the command line anew
 chart: $(STAMPS)/run ## copy alerts and dashboards into the Helm chart, and write its tables and schema anew
 	$(BIN)/python scripts/chart_readme.py
 
+.PHONY: dashboards
+dashboards: $(STAMPS)/run ## write the Grafana dashboards anew
+	$(BIN)/python -m scripts.dashboards
+
 .PHONY: lock
 lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \
