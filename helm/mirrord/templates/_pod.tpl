@@ -6,8 +6,8 @@ labels:
   {{- if .Values.identity.azure.clientId }}{{ $_ := set $labels "azure.workload.identity/use" "true" }}{{ end }}
   {{- mergeOverwrite $labels (include "mirrord.selector" (list . (include "mirrord.component" .)) | fromYaml) | toYaml | nindent 2 }}
 {{- $annotations := dict "kubectl.kubernetes.io/default-container" "mirrord" -}}
-{{- /* Certificates are read at the start alone; all else that the chart writes is noticed by mirrord itself. */ -}}
-{{- with .Values.extraCA.pem }}{{ $_ := set $annotations "checksum/ca" (sha256sum .) }}{{ end }}
+{{- /* The clouds' libraries read certificates once; all else that the chart writes is noticed by mirrord itself. */ -}}
+{{- if and .Values.extraCA.complete .Values.extraCA.pem }}{{ $_ := set $annotations "checksum/ca" (sha256sum .Values.extraCA.pem) }}{{ end }}
 annotations:
   {{- mergeOverwrite $annotations (deepCopy .Values.podAnnotations) | toYaml | nindent 2 }}
 {{- end -}}

@@ -202,13 +202,23 @@ def test_identity_stands_at_the_service_account(identity: dict[str, Any], annota
     assert (labels.get("azure.workload.identity/use") == "true") == (identity is cases.AZURE)
 
 
-def test_certificates_of_ones_own_restart_the_pod_when_they_change() -> None:
+def test_certificates_of_ones_own_leave_the_pod_alone_when_they_change() -> None:
+    """mirrord looks for a change at each handshake."""
     pods = [worker(render(with_values(SERVICE, {"extraCA": {"pem": CERTIFICATE + end}}))) for end in ("", "\n#")]
+
+    assert pods[0] == pods[1]
+    assert variables(pods[0])["SSL_CERT_FILE"] == "/etc/mirrord/ca/ca.crt"
+    assert "AWS_CA_BUNDLE" not in variables(pods[0])
+
+
+def test_a_complete_bundle_restarts_the_pod_when_it_changes() -> None:
+    """The libraries of the clouds read it once."""
+    bundles = [{"pem": CERTIFICATE + end, "complete": True} for end in ("", "\n#")]
+
+    pods = [worker(render(with_values(SERVICE, {"extraCA": bundle}))) for bundle in bundles]
 
     sums = [pod["metadata"]["annotations"]["checksum/ca"] for pod in pods]
     assert sums[0] != sums[1]
-    assert variables(pods[0])["SSL_CERT_FILE"] == "/etc/mirrord/ca/ca.crt"
-    assert "AWS_CA_BUNDLE" not in variables(pods[0])
 
 
 def test_a_complete_bundle_reaches_the_libraries_of_the_clouds() -> None:
