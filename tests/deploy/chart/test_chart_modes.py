@@ -88,12 +88,19 @@ def test_cronjob_keeps_its_claim_only_where_that_is_wanted() -> None:
     assert "annotations" not in gone["metadata"]
 
 
-def test_configuration_as_text_arrives_byte_for_byte() -> None:
-    text = "# a\nversion: 1\nrules:\n  - {name: a, source: x.io/y, targets: [z.io/y], tags: {include: [1.20]}}\n\n# z"
-
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a\nversion: 1\nrules:\n  - {name: a, source: x.io/y, targets: [z.io/y], tags: {include: [1.20]}}\n\n# z\n",
+        "   version: 1\n   rules: []\n",
+        "version: 1\nx-text: '{{ fail 1 }}'\n",
+    ],
+    ids=["numbers", "indented", "braces"],
+)
+def test_configuration_as_text_arrives_byte_for_byte(text: str) -> None:
     made = only(render(with_values(SERVICE, {"config": text})), "ConfigMap")
 
-    assert made["data"]["mirrord.yaml"].rstrip("\n") == text
+    assert made["data"]["mirrord.yaml"] == text
 
 
 def test_configuration_as_a_mapping_arrives_with_its_values() -> None:
