@@ -65,10 +65,11 @@ class Runner:
 
     def _take(self, step: Mapping[str, Any], ran: Ran, env: Mapping[str, str], shell: str | None) -> None:
         name = step.get("name", step.get("uses", ""))
+        outputs: dict[str, int | str] = {}
         if not self._wanted(step.get("if"), ran):
-            outcome, outputs = "skipped", {}
+            outcome = "skipped"
         elif "uses" in step:
-            outcome, outputs = self._use(step, ran), {}
+            outcome = self._use(step, ran)
         else:
             outcome, outputs = self._shell(str(step["run"]), ran, env, shell)
         ran.outcomes[name] = outcome

@@ -133,14 +133,22 @@ def data_sources_of(part: Any) -> Iterator[str]:
             yield from data_sources_of(value)
 
 
-def place_prometheus(directory: Path) -> Path:
-    """Write prometheus.yml with the folder of the alerts where it is outside of the container."""
-    file = outside("prometheus", "/etc/prometheus/prometheus.yml")
-    text = file.read_text("utf-8")
+def place_prometheus(directory: Path, *, hurry: bool = False) -> Path:
+    """Write prometheus.yml, and its alerts, to where they are outside of the container.
+
+    Args:
+        directory: Where they are written.
+        hurry: Whether every interval is a second, so that a test need not wait for one.
+    """
+    text = outside("prometheus", "/etc/prometheus/prometheus.yml").read_text("utf-8")
     (rules,) = yaml.safe_load(text)["rule_files"]
-    placed = directory / "prometheus.yml"
-    placed.write_text(text.replace(rules, str(outside("prometheus", rules))), "utf-8")
-    return placed
+    alerts = outside("prometheus", rules).read_text("utf-8")
+    text = text.replace(rules, str(directory / "alerts.yaml"))
+    if hurry:
+        text, alerts = (re.sub(r"(interval: )\w+", r"\g<1>1s", one) for one in (text, alerts))
+    (directory / "alerts.yaml").write_text(alerts, "utf-8")
+    (directory / "prometheus.yml").write_text(text, "utf-8")
+    return directory / "prometheus.yml"
 
 
 @pytest.mark.integration
@@ -235,10 +243,10 @@ def push_index(source: DockerRegistry, repository: str, tag: str, number: int) -
 @pytest.mark.timeout(120)
 def test_stack_mirrors_is_healthy_and_seen_by_prometheus_with_all_alerts(stack: Stack, tmp_path: Path) -> None:
     stack.process.wait_until(stack.healthy, what="healthy", timeout_s=30)
-    config = place_prometheus(tmp_path)
+    config = place_prometheus(tmp_path, hurry=True)
     port = free_port()
     text = config.read_text("utf-8").replace("mirrord:8080", f"127.0.0.1:{stack.port}")
-    text = text.replace("127.0.0.1:9090", f"127.0.0.1:{port}").replace("15s", "1s")
+    text = text.replace("127.0.0.1:9090", f"127.0.0.1:{port}")
     config.write_text(text, "utf-8")
     command = [str(argument) for argument in service("prometheus")["command"]]
     command = [argument.replace("/etc/prometheus/prometheus.yml", str(config)) for argument in command]
@@ -248,7 +256,7 @@ def test_stack_mirrors_is_healthy_and_seen_by_prometheus_with_all_alerts(stack: 
     with Process([tool("prometheus"), *command, listen], log_dir=tmp_path, name="prometheus", env={}) as prometheus:
         prometheus.wait_until(lambda: up(port) == {"mirrord": "up", "prometheus": "up"}, what="seeing it", timeout_s=30)
         prometheus.wait_until(
-            lambda: alerts(port).keys() != set() and "unknown" not in alerts(port).values(), what="done"
+            lambda: alerts(port).keys() != set() and "unknown" not in alerts(port).values(), what="done", timeout_s=30
         )
         rated = alerts(port)
     status = stack.mirrord.run("status", env=stack.env)

@@ -107,11 +107,15 @@ def test_user_and_folder_are_made_by_systemds_own_tools(tmp_path: Path, require_
         (tmp_path / "etc/mirrord").mkdir(parents=True, exist_ok=True)
         (tmp_path / "etc/mirrord" / name).write_text("x", "utf-8")
 
-    for command in (
-        ["systemd-sysusers", SYSTEMD / "sysusers.conf"],
-        ["systemd-tmpfiles", "--create", SYSTEMD / "tmpfiles.conf"],
-    ):
-        done = subprocess.run([*command, f"--root={tmp_path}"], capture_output=True, text=True, check=False, timeout=30)
+    commands = (("systemd-sysusers", "sysusers.conf"), ("systemd-tmpfiles", "--create", "tmpfiles.conf"))
+    for *command, name in commands:
+        done = subprocess.run(
+            [*command, str(SYSTEMD / name), f"--root={tmp_path}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
         assert done.returncode == 0, done.stderr
 
     (user,) = [line.split(":") for line in (tmp_path / "etc/passwd").read_text().splitlines() if "mirrord" in line]
