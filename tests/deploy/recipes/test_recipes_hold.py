@@ -118,6 +118,7 @@ def test_workflow_with_the_image_does_what_the_other_one_does() -> None:
         return [step["run"] for step in steps if step.get("name") in {"Check the rules", "Mirror"}]
 
     assert scripts(GITHUB_IMAGE) == scripts(GITHUB)
+    assert load(GITHUB_IMAGE)["jobs"]["mirror"]["env"]["MIRRORD_STATE"] == "", "the image's own is not that user's"
 
 
 def test_image_and_version_are_those_of_this_release() -> None:
