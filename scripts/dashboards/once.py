@@ -286,7 +286,7 @@ OVER_TIME: Final = Row(
             nothing="no rule has succeeded",
         ),
         series(
-            "Images that are not in sync",
+            "Images not in sync, run by run",
             "What each run left that its targets do not serve as the source does, by state.",
             Query(f'sum by (state) (mirrord_images{{{RULE}, state!="in_sync"}}) > 0', "{{state}}"),
             unit="short",

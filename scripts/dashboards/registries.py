@@ -116,7 +116,8 @@ REGISTRIES: Final = Row(
         number(
             "Least of a quota left",
             "What is left of the pulls of a window, for the registry where that is least, as it said last. Below a "
-            "tenth images begin to wait: log in, take fewer tags, or use a mirror.",
+            "tenth images begin to wait: log in, take fewer tags, or use a mirror. Docker Hub tells; other registries "
+            "are asked where `quota.reserve` is set.",
             Query(
                 f"min(mirrord_rate_limit_remaining{{{REGISTRY}}} / mirrord_rate_limit_limit{{{REGISTRY}}})", is_now=True
             ),
@@ -155,7 +156,7 @@ REGISTRIES: Final = Row(
             width=6,
         ),
         states(
-            "Registries left alone",
+            "When registries were left alone",
             "When a registry kept failing and was left alone, but for a probe now and then. Rules that need it fail "
             "meanwhile.",
             Query(f"max by (registry) (mirrord_breaker_open{{{REGISTRY}}})", "{{registry}}"),

@@ -23,6 +23,8 @@ from tests.integration.servers import DockerRegistry
 BASE = noise(1, 300_000)
 """A layer that all images share."""
 PULLS = 60
+KEPT = ("fixed", "kept")
+"""Rules whose target has a tag that they may not move."""
 
 
 @dataclass
@@ -53,14 +55,14 @@ class Incidents:
         """Push the first images and write the configuration: every rule has something to do."""
         for name in ("app", "web", "late", "fixed", "kept", "wrong"):
             self.publish(name, "v1")
-        for name in ("fixed", "kept"):
+        for name in KEPT:
             scenes.push_image(self.west, f"mirror/{name}", "v1", [noise(7, 3000)])
         self.release("1.0")
         self._damage()
-        self.write_config()
+        self.write_config(self.directory)
 
-    def write_config(self) -> None:
-        """Write the rules."""
+    def write_config(self, directory: Path, beneath: str = "mirror") -> Path:
+        """Write the rules to a file and return it; new images go to repositories ``beneath`` a path of targets."""
         targets = {
             "app": [self.east, self.west],
             "web": [self.east],
@@ -79,16 +81,17 @@ class Incidents:
             {
                 "name": name,
                 "source": f"{self.source.address}/team/{name}",
-                "targets": [f"{target.address}/mirror/{name}" for target in to],
+                "targets": [f"{target.address}/{'mirror' if name in KEPT else beneath}/{name}" for target in to],
                 "schedule": self.every,
                 **options.get(name, {}),
             }
             for name, to in targets.items()
         ]
-        hub = {"source": f"{self.hub.host}/library/nginx", "targets": [f"{self.east.address}/mirror/nginx"]}
+        hub = {"source": f"{self.hub.host}/library/nginx", "targets": [f"{self.east.address}/{beneath}/nginx"]}
         rules.append({"name": "hub", **hub, "schedule": self.every})
         registries = scenes.plain(self.source, self.east, self.west, self.frail)
-        scenes.write_config(self.directory, rules, {**registries, self.hub.host: {"plain_http": True}})
+        counting = {"plain_http": True, "quota": {"reserve": 5}}
+        return scenes.write_config(directory, rules, {**registries, self.hub.host: counting})
 
     def second(self) -> Path:
         """Return the configuration of a second service, which has a rule of the same name."""
@@ -115,7 +118,7 @@ class Incidents:
         """Have the registry that counts pulls ask for patience once, and fail twice in passing."""
         patience = Respond(429, headers=(("Retry-After", str(seconds)),))
         self.hub.fault(patience, kind="manifest GET")
-        self.hub.fault(Respond(503), kind="tags GET", times=2)
+        self.hub.fault(Respond(503), kind="tags/list", times=2)
 
     def _damage(self) -> None:
         """Have the source serve a blob of `wrong` that is not what its digest says."""
@@ -136,7 +139,7 @@ def incidents(directory: Path) -> Iterator[Incidents]:
     with ExitStack() as running:
         portal = running.enter_context(start_blocking_portal())
         hub = running.enter_context(portal.wrap_async_context_manager(FakeRegistry(profile)))
-        registries = [
+        source, east, west, frail = (
             running.enter_context(DockerRegistry(directory / name)) for name in ("source", "east", "west", "frail")
-        ]
-        yield Incidents(directory, *registries, hub=hub, portal=portal)
+        )
+        yield Incidents(directory, source, east, west, frail, hub, portal)
