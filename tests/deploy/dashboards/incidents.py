@@ -23,7 +23,7 @@ from tests.integration.servers import DockerRegistry
 BASE = noise(1, 300_000)
 """A layer that all images share."""
 PULLS = 60
-KEPT = ("fixed", "kept")
+KEPT = ("base", "releases")
 """Rules whose target has a tag that they may not move."""
 
 
@@ -31,7 +31,7 @@ KEPT = ("fixed", "kept")
 class Incidents:
     """Registries, the rules upon them, and what can happen to them.
 
-    ``hub`` counts pulls, as Docker Hub does, and may ask for patience; ``frail`` is a target that dies. ``every`` is
+    ``nginx`` counts pulls, as Docker Hub does, and may ask for patience; ``frail`` is a target that dies. ``every`` is
     the schedule of the rules, ``promise`` what those promise that promise anything.
     """
 
@@ -44,6 +44,7 @@ class Incidents:
     portal: BlockingPortal
     every: str = "1s"
     promise: str = "2s"
+    bandwidth: str | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(2))
 
     @property
@@ -53,7 +54,7 @@ class Incidents:
 
     def begin(self) -> None:
         """Push the first images and write the configuration: every rule has something to do."""
-        for name in ("app", "web", "late", "fixed", "kept", "wrong"):
+        for name in ("app", "web", "edge", "base", "releases", "tools"):
             self.publish(name, "v1")
         for name in KEPT:
             scenes.push_image(self.west, f"mirror/{name}", "v1", [noise(7, 3000)])
@@ -66,16 +67,16 @@ class Incidents:
         targets = {
             "app": [self.east, self.west],
             "web": [self.east],
-            "late": [self.frail],
-            "fixed": [self.west],
-            "kept": [self.west],
-            "wrong": [self.east],
+            "edge": [self.frail],
+            "base": [self.west],
+            "releases": [self.west],
+            "tools": [self.east],
         }
         options: dict[str, dict[str, object]] = {
             "app": {"freshness": "1m"},
-            "late": {"freshness": self.promise},
-            "fixed": {"overwrite": False},
-            "kept": {"immutable_tags": ["v*"]},
+            "edge": {"freshness": self.promise},
+            "base": {"overwrite": False},
+            "releases": {"immutable_tags": ["v*"]},
         }
         rules: list[dict[str, object]] = [
             {
@@ -88,8 +89,10 @@ class Incidents:
             for name, to in targets.items()
         ]
         hub = {"source": f"{self.hub.host}/library/nginx", "targets": [f"{self.east.address}/{beneath}/nginx"]}
-        rules.append({"name": "hub", **hub, "schedule": self.every})
+        rules.append({"name": "nginx", **hub, "schedule": self.every})
         registries = scenes.plain(self.source, self.east, self.west, self.frail)
+        if self.bandwidth is not None:
+            registries[self.source.address] = {"plain_http": True, "bandwidth": self.bandwidth}
         counting = {"plain_http": True, "quota": {"reserve": 5}}
         return scenes.write_config(directory, rules, {**registries, self.hub.host: counting})
 
@@ -121,8 +124,8 @@ class Incidents:
         self.hub.fault(Respond(503), kind="tags/list", times=2)
 
     def _damage(self) -> None:
-        """Have the source serve a blob of `wrong` that is not what its digest says."""
-        pushed = scenes.push_image(self.source, "team/wrong", "v9", [noise(8, 3000)])
+        """Have the source serve a blob of `tools` that is not what its digest says."""
+        pushed = scenes.push_image(self.source, "team/tools", "v9", [noise(8, 3000)])
         self.source.blob_file(pushed.blobs[-1]).write_bytes(noise(9, 3000))
 
     def spoil_config(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any
 
 from tests.deploy.dashboards.grafana import Asked, View
 from tests.integration.prometheus import Prometheus
+
+LABEL = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,25 @@ class Looking:
 
     def series(self, one: Asked, view: View) -> list[Any]:
         """Return the series that an expression comes to, each with its ``metric`` and ``values``."""
-        expr, now = view.put_in(one.expr), time.time()
-        if one.is_now:
-            found = self.there.ask("query", query=expr, time=now)["result"]
+        return self.ask(one.expr, view, is_now=one.is_now)
+
+    def ask(self, expr: str, view: View, *, is_now: bool, step: float = 1, end: float | None = None) -> list[Any]:
+        """Return the series of an expression: for this moment, or for the range up to ``end``, now if it is None."""
+        query, end = view.put_in(expr), end or time.time()
+        if is_now:
+            found = self.there.ask("query", query=query, time=end)["result"]
             return [{"metric": series["metric"], "values": [series["value"]]} for series in found]
-        return list(self.there.ask("query_range", query=expr, start=now - self.range_s, end=now, step=1)["result"])
+        start = end - self.range_s
+        return list(self.there.ask("query_range", query=query, start=start, end=end, step=step)["result"])
 
     def _values(self, query: str) -> list[str]:
         """Return what a query of a variable offers: `label_values(selector, label)`."""
         selector, _, label = query.removeprefix("label_values(").removesuffix(")").rpartition(", ")
         return [str(value) for value in self.there.ask(f"label/{label}/values", **{"match[]": selector})]
+
+
+def legend(form: str, labels: Mapping[str, str]) -> str:
+    """Return the name of a series: its legend with the values of its labels."""
+    if form == "__auto":
+        return ", ".join(labels.values())
+    return LABEL.sub(lambda match: labels.get(match[1], ""), form)

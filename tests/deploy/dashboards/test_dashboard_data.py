@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,8 @@ import pytest
 
 from tests.deploy.dashboards.grafana import Asked, asked, dashboard, panels
 from tests.deploy.dashboards.incidents import Incidents, incidents
-from tests.deploy.dashboards.looking import Looking
+from tests.deploy.dashboards.looking import LABEL, Looking
+from tests.deploy.dashboards.node import served
 from tests.integration.command import Mirrord
 from tests.integration.conftest import RequireTool
 from tests.integration.daemon import Daemon
@@ -27,7 +25,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 RANGE_S = 120
 SERVICE, ONCE = dashboard("mirrord"), dashboard("mirrord-once")
-LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 @dataclass
@@ -65,39 +62,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool) -
         yield Scene(world, one, two, Looking(SERVICE, there, RANGE_S), Looking(ONCE, there, RANGE_S))
 
 
-@contextmanager
-def served(file: Path) -> Iterator[int]:
-    """Serve a file of metrics, as node_exporter does; nothing as long as it is not there."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text = file.read_bytes() if file.exists() else b""
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class has it
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def happen(world: Incidents, there: Prometheus) -> None:
     """Have everything happen, until Prometheus has seen it."""
-    there.wait_for('mirrord_images{rule="late", state="in_sync"} == 1')
-    there.wait_for('min(sum by (rule) (mirrord_runs_total{rule!="late"})) > 1')
+    there.wait_for('mirrord_images{rule="edge", state="in_sync"} == 1')
+    there.wait_for('min(sum by (rule) (mirrord_runs_total{rule!="edge"})) > 1')
     world.frail.kill()
-    world.publish("late", "v1")
+    world.publish("edge", "v1")
     world.be_short()
     for name in ("app", "web", "app", "web"):
         world.publish(name)
@@ -110,8 +80,8 @@ def happen(world: Incidents, there: Prometheus) -> None:
         "mirrord_throttled_seconds_total > 0",
         "mirrord_integrity_errors_total > 0",
         "mirrord_rate_limit_remaining > 0",
-        'increase(mirrord_runs_total{result="failed", rule="late"}[1m]) > 0',
-        'mirrord_fresh{rule="late"} == 0',
+        'increase(mirrord_runs_total{result="failed", rule="edge"}[1m]) > 0',
+        'mirrord_fresh{rule="edge"} == 0',
     ):
         there.wait_for(seen)
     world.spoil_config()
@@ -173,7 +143,7 @@ def test_legends_columns_and_links_are_made_of_labels_that_are_there(scene: Scen
                 expected = {name for name in columns if not name.startswith("Value")}
                 wrong += [f"{one.where}: {found}" for found in labels if found != expected]
             elif one.legend != "__auto" and " or " not in one.expr:
-                expected = set(LEGEND.findall(one.legend))
+                expected = set(LABEL.findall(one.legend))
                 wrong += [f"{one.where}: {found}" for found in labels if not expected <= found]
 
     assert wrong == []
@@ -184,7 +154,7 @@ def test_panels_say_of_the_rules_what_the_page_says(scene: Scene) -> None:
     chosen = {"instance": [f"127.0.0.1:{scene.one.port}"]}
     behind = [name for name, rule in rules.items() if not rule["is_fresh"]]
 
-    assert {"late", "kept", "fixed", "wrong"} <= set(behind)
+    assert {"edge", "releases", "base", "tools"} <= set(behind)
     assert at("Rules behind", scene, chosen) == {"": len(behind)}
     assert at("Configuration", scene, chosen) == {"": 0}
     wait_for("Images kept back", 2, scene, chosen)  # they are tried again meanwhile
@@ -192,8 +162,8 @@ def test_panels_say_of_the_rules_what_the_page_says(scene: Scene) -> None:
     wait_for("Images failed or stalled", 1, scene, chosen)  # that of the registry which is left alone waits
     assert set(at("Rules", scene, chosen)) == set(rules)
     assert at("Worst use of a promise", scene, chosen)[""] > 1
-    assert set(at("Images that need somebody", scene, chosen)) <= {"late", "kept", "fixed", "wrong"}
-    assert set(at("Failed images, by rule", scene, chosen)) >= {"late", "wrong"}
+    assert set(at("Images that need somebody", scene, chosen)) <= {"edge", "releases", "base", "tools"}
+    assert set(at("Failed images, by rule", scene, chosen)) >= {"edge", "tools"}
 
 
 def test_panels_of_a_mirror_at_peace_say_none_or_stay_empty(scene: Scene) -> None:
@@ -221,9 +191,9 @@ def test_variables_offer_what_there_is_and_narrow_the_panels(scene: Scene) -> No
 
     assert view.found["job"] == ["mirrord", "node"]
     assert view.found["instance"] == sorted(f"127.0.0.1:{daemon.port}" for daemon in (scene.one, scene.two))
-    assert view.found["rule"] == ["app", "fixed", "hub", "kept", "late", "web", "wrong"]
+    assert view.found["rule"] == ["app", "base", "nginx", "releases", "edge", "web", "tools"]
     assert {scene.world.hub.host, scene.world.frail.address} <= set(view.found["registry"])
-    assert set(at("Behind, by rule", scene)) >= {"late"}
+    assert set(at("Behind, by rule", scene)) >= {"edge"}
     assert set(at("Behind, by rule", scene, {"rule": ["app"]})) <= {"app"}
     hosts = [scene.world.east.address, scene.world.west.address]
     assert set(at("Written to registries", scene, {"registry": hosts})) == set(hosts)
