@@ -13,7 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
-from tests.fakes.profiles import DISTRIBUTION_V3, Rate
+from tests.fakes.profiles import BASIC, DISTRIBUTION_V3, Rate
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.stores import put
 from tests.integration import scenes
@@ -31,7 +31,8 @@ KEPT = ("base", "releases")
 class Incidents:
     """Registries, the rules upon them, and what can happen to them.
 
-    ``nginx`` counts pulls, as Docker Hub does, and may ask for patience; ``frail`` is a target that dies. ``every`` is
+    ``nginx`` counts pulls, as Docker Hub does, and may ask for patience; ``private`` asks for
+    a password that nobody has; ``frail`` is a target that dies. ``every`` is
     the schedule of the rules, ``promise`` what those promise that promise anything.
     """
 
@@ -41,6 +42,7 @@ class Incidents:
     west: DockerRegistry
     frail: DockerRegistry
     hub: FakeRegistry
+    private: FakeRegistry
     portal: BlockingPortal
     every: str = "1s"
     promise: str = "2s"
@@ -90,11 +92,15 @@ class Incidents:
         ]
         hub = {"source": f"{self.hub.host}/library/nginx", "targets": [f"{self.east.address}/{beneath}/nginx"]}
         rules.append({"name": "nginx", **hub, "schedule": self.every})
+        private = {"source": f"{self.private.host}/team/secret", "targets": [f"{self.east.address}/{beneath}/secret"]}
+        rules.append({"name": "secret", **private, "schedule": self.every})
         registries = scenes.plain(self.source, self.east, self.west, self.frail)
         if self.bandwidth is not None:
             registries[self.source.address] = {"plain_http": True, "bandwidth": self.bandwidth}
         counting = {"plain_http": True, "quota": {"reserve": 5}}
-        return scenes.write_config(directory, rules, {**registries, self.hub.host: counting})
+        return scenes.write_config(
+            directory, rules, {**registries, self.hub.host: counting, self.private.host: {"plain_http": True}}
+        )
 
     def second(self) -> Path:
         """Return the configuration of a second service, which has a rule of the same name."""
@@ -142,7 +148,8 @@ def incidents(directory: Path) -> Iterator[Incidents]:
     with ExitStack() as running:
         portal = running.enter_context(start_blocking_portal())
         hub = running.enter_context(portal.wrap_async_context_manager(FakeRegistry(profile)))
+        private = running.enter_context(portal.wrap_async_context_manager(FakeRegistry(BASIC)))
         source, east, west, frail = (
             running.enter_context(DockerRegistry(directory / name)) for name in ("source", "east", "west", "frail")
         )
-        yield Incidents(directory, source, east, west, frail, hub, portal)
+        yield Incidents(directory, source, east, west, frail, hub, private, portal)

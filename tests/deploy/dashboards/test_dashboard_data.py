@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,13 @@ from tests.integration.prometheus import Prometheus, prometheus
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
 RANGE_S = 120
+LIMITED = ("607 Memory B",)
+"""Only where a control group limits memory, which the machine that tests may not do."""
+FABRICATED = """\
+mirrord_build_info{version="0.1.0",python="3.11.9"} 1
+mirrord_memory_limit_bytes 1.34217728e+08
+"""
+ALERT = {"alert": "MirrordTested", "expr": "mirrord_failed_runs > 0", "labels": {"severity": "ticket"}}
 SERVICE, ONCE = dashboard("mirrord"), dashboard("mirrord-once")
 
 
@@ -55,7 +63,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool) -
         two = running.enter_context(Daemon(runners["two"], world.second()))
         file = directory / "once" / "mirrord.prom"
         node = running.enter_context(served(file))
-        there = running.enter_context(prometheus(directory, one.port, two.port, node=node))
+        (directory / "limited.prom").write_text(FABRICATED)
+        limited = running.enter_context(served(directory / "limited.prom"))
+        alerts = directory / "alerts.yaml"
+        alerts.write_text(json.dumps({"groups": [{"name": "test", "rules": [ALERT]}]}))
+        there = running.enter_context(
+            prometheus(directory, one.port, two.port, rules=[alerts], node=node, limited=limited)
+        )
         happen(world, there)
         run_once(world, runners["once"], file)
         there.wait_for('mirrord_images{job="node"}')
@@ -82,6 +96,8 @@ def happen(world: Incidents, there: Prometheus) -> None:
         "mirrord_rate_limit_remaining > 0",
         'increase(mirrord_runs_total{result="failed", rule="edge"}[1m]) > 0',
         'mirrord_fresh{rule="edge"} == 0',
+        'mirrord_credential_refused{rule="secret"} == 1',
+        'ALERTS{rule="edge", alertstate="firing"}',
     ):
         there.wait_for(seen)
     world.spoil_config()
@@ -103,7 +119,7 @@ def finite(found: list[Any]) -> list[float]:
 
 @pytest.mark.parametrize("one", [pytest.param(one, id=one.where) for one in asked(SERVICE)])
 def test_expression_about_the_service_has_something_to_show(one: Asked, scene: Scene) -> None:
-    view = scene.service.view()
+    view = scene.service.view({"job": ["limited"] if one.where in LIMITED else ["mirrord"]})
 
     assert finite(scene.service.series(one, view)), view.put_in(one.expr)
 
@@ -189,9 +205,9 @@ def test_panels_of_a_mirror_at_peace_say_none_or_stay_empty(scene: Scene) -> Non
 def test_variables_offer_what_there_is_and_narrow_the_panels(scene: Scene) -> None:
     view = scene.service.view({"job": ["mirrord"]})
 
-    assert view.found["job"] == ["mirrord", "node"]
+    assert view.found["job"] == ["limited", "mirrord", "node"]
     assert view.found["instance"] == sorted(f"127.0.0.1:{daemon.port}" for daemon in (scene.one, scene.two))
-    assert view.found["rule"] == ["app", "base", "nginx", "releases", "edge", "web", "tools"]
+    assert view.found["rule"] == ["app", "base", "edge", "nginx", "releases", "secret", "tools", "web"]
     assert {scene.world.hub.host, scene.world.frail.address} <= set(view.found["registry"])
     assert set(at("Behind, by rule", scene)) >= {"edge"}
     assert set(at("Behind, by rule", scene, {"rule": ["app"]})) <= {"app"}
