@@ -29,6 +29,7 @@ RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv,target=/
     && uv pip install --no-build --require-hashes --constraint requirements.lock -r pyproject.toml "$@"
 
 COPY README.md LICENSE requirements-build.lock ./
+COPY grafana grafana
 COPY mirrord mirrord
 RUN --mount=type=cache,target=/root/.cache/uv --mount=type=secret,id=uv,target=/etc/uv/uv.toml \
     uv build --quiet --wheel --require-hashes --build-constraints requirements-build.lock --out-dir /dist \
@@ -64,7 +65,8 @@ COPY --from=builder /opt/mirrord /opt/mirrord
 
 # MIRRORD_API_TOKEN_FILE is the name of a file that somebody mounts, and no secret.
 # hadolint ignore=DL3064
-ENV PATH=/opt/mirrord/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+ENV HOME=/home/mirrord \
+    PATH=/opt/mirrord/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPYCACHEPREFIX=/opt/mirrord/bytecode \
     MIRRORD_CONFIG=/etc/mirrord/mirrord.yaml \

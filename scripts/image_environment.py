@@ -16,7 +16,6 @@ What it writes depends on nothing but what is installed: the same build twice gi
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import py_compile
 import shutil
@@ -25,6 +24,7 @@ import sys
 from collections.abc import Iterator
 from importlib.util import cache_from_source
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
 AWS_SERVICES = frozenset({"ecr", "ecr-public", "sso", "sso-oidc", "signin", "sts"})
 """Those that mirrord calls, and those through which botocore finds credentials."""
@@ -39,6 +39,9 @@ LOADED_LATE = (
 )
 """Modules that are imported where they are needed, by libraries; those of extras may be missing."""
 
+WHOLE = ("mirrord", "anyio", "apscheduler", "pydantic", "structlog", "typer", "uvicorn", "uvloop")
+"""Packages that load modules of their own late, so that all of their files are compiled."""
+
 ELF_MAGIC = b"\x7fELF\x02\x01"
 """Begins a 64-bit little-endian object."""
 
@@ -46,10 +49,18 @@ ELF_MAGIC = b"\x7fELF\x02\x01"
 def main(prefix: Path) -> None:
     """Prepare the environment at a directory, and say what it is about now."""
     site_packages = [Path(path) for path in sys.path if Path(path).is_relative_to(prefix)]
-    removed = sum(trim_botocore(path) + trim_sources(path) for path in site_packages)
+    removed = trim_programs(prefix) + sum(trim_botocore(path) + trim_sources(path) for path in site_packages)
     stripped = sum(strip(file) for path in site_packages for file in sorted(path.rglob("*.so*")))
     written = write_bytecode(prefix / "bytecode")
-    print(f"removed {removed / 1e6:.1f} MB, stripped {stripped / 1e6:.1f} MB, wrote {written / 1e6:.1f} MB of bytecode")
+    sys.stdout.write(f"MB removed {removed / 1e6:.1f}, stripped {stripped / 1e6:.1f}, bytecode {written / 1e6:.1f}\n")
+
+
+def trim_programs(prefix: Path) -> int:
+    """Remove programs of libraries, scripts for shells, and what the installer left for itself; return their bytes."""
+    kept = {"mirrord", "python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"}
+    left = [path for path in (prefix / "bin").iterdir() if path.name not in kept]
+    left += [path for name in (".gitignore", ".lock", "CACHEDIR.TAG") for path in prefix.glob(name)]
+    return sum(_remove(path) for path in left)
 
 
 def trim_botocore(site_packages: Path) -> int:
@@ -107,11 +118,12 @@ def write_bytecode(directory: Path) -> int:
                 raise
     shutil.rmtree(directory, ignore_errors=True)
     sources = {str(module.__file__) for module in sys.modules.values() if getattr(module, "__file__", None)}
-    sources |= {str(file) for file in Path(importlib.import_module("mirrord").__path__[0]).rglob("*.py")}
+    for package in WHOLE:
+        sources |= {str(file) for file in Path(importlib.import_module(package).__path__[0]).rglob("*.py")}
     written = 0
     for source in sorted(file for file in sources if file.endswith(".py") and file != __file__):
-        target = cache_from_source(os.path.abspath(source))
-        py_compile.compile(source, target, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        target = cache_from_source(source)
+        py_compile.compile(source, target, doraise=True, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
         written += Path(target).stat().st_size
     return written
 
