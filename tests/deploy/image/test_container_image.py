@@ -113,7 +113,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, int, int]]:
     for directory, _, names in os.walk(root):
         for name in (*names, "."):
             path = f"{directory}/{name}"
-            status = os.lstat(path)  # noqa: PTH116 - of ten thousands of files
+            status = os.lstat(path)
             found[path] = (status.st_size, status.st_mode, status.st_mtime_ns)
     return found
 
@@ -341,15 +341,18 @@ def test_authorities_of_a_mounted_file_are_trusted_beside_those_of_the_system(
     require_tool("nginx")
     authority = trustme.CA()
     issued = authority.issue_cert("127.0.0.1")
-    made = {"certificate_file": tmp_path / "front.pem", "key_file": tmp_path / "front.key"}
-    issued.cert_chain_pems[0].write_to_path(str(made["certificate_file"]))
-    issued.private_key_pem.write_to_path(str(made["key_file"]))
+    certificate, key = tmp_path / "front.pem", tmp_path / "front.key"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    issued.private_key_pem.write_to_path(str(key))
     hashed = [path for path in files(image) if re.fullmatch(r"/etc/ssl/certs/[0-9a-f]{8}\.\d+", path)]
 
     container = contain()
     ca_file = container.etc / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
-    with TLSFront(tmp_path / "front", backend=registries[0], ca_file=ca_file, **made) as front:
+    front = TLSFront(
+        tmp_path / "front", backend=registries[0], certificate_file=certificate, key_file=key, ca_file=ca_file
+    )
+    with front:
         refused = container.run("tags", f"{front.address}/shop/web")
         container.env = {"SSL_CERT_FILE": "/etc/mirrord/ca.pem"}
         done = container.run("tags", f"{front.address}/shop/web")
