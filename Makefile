@@ -76,9 +76,18 @@ dashboards: $(STAMPS)/run ## write the Grafana dashboards anew
 	$(BIN)/python -m scripts.dashboards
 
 .PHONY: lock
-lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
+lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt, then `make hashes`
 	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \
 		--output-file constraints.txt pyproject.toml
+	@$(MAKE) hashes
+
+.PHONY: hashes
+hashes: $(STAMPS)/run ## write the locks of the container image anew, with the versions of constraints.txt
+	@scripts/hashes.sh
+
+.PHONY: image
+image: ## build the container image with docker, podman or buildah (IMAGE=name:tag, IMAGE_ARGS="--build-arg ...")
+	@scripts/image.sh
 
 .PHONY: system
 system: ## the system tools that integration tests and the benchmark need (installs as root on Debian and Ubuntu)
