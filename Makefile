@@ -67,6 +67,10 @@ docs: $(STAMPS)/run ## write the reference of the command line anew
 	$(BIN)/python scripts/cli_reference.py > $(STAMPS)/cli.md
 	cp $(STAMPS)/cli.md docs/reference/cli.md
 
+.PHONY: dashboards
+dashboards: $(STAMPS)/run ## write the Grafana dashboards anew
+	$(BIN)/python -m scripts.dashboards
+
 .PHONY: lock
 lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \
