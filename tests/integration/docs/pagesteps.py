@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^(#{1,6} .+)$", re.MULTILINE)
 FILE_NAME = re.compile(r"`([\w.-]+\.yaml)`")
 PROMPT = "$ "
 
@@ -25,12 +26,13 @@ class Saved:
 class Command:
     """A command that the page gives, word for word.
 
-    ``output`` is what the page shows below it; None where it shows nothing.
+    ``output`` is what the page shows below it; None where it shows nothing. ``section`` is the heading above it.
     """
 
     line: int
     text: str
     output: tuple[str, ...] | None = None
+    section: str = ""
 
 
 def steps(page: str) -> Iterator[Saved | Command]:
@@ -46,10 +48,16 @@ def steps(page: str) -> Iterator[Saved | Command]:
             names = set(FILE_NAME.findall(page[: fence.start()].rstrip().rpartition("\n\n")[2]))
             if len(names) == 1:
                 yield Saved(first, names.pop(), content)
-        elif language == "sh":
-            yield from _script(content.splitlines(), first)
-        elif language == "console":
-            yield from _dialogue(content.splitlines(), first)
+        elif language in ("sh", "console"):
+            found = _script if language == "sh" else _dialogue
+            section = _heading_above(page, fence.start())
+            yield from (replace(command, section=section) for command in found(content.splitlines(), first))
+
+
+def _heading_above(page: str, position: int) -> str:
+    """Return the last heading before a position; what stands in fences, such as remarks of a shell, is none."""
+    headings: list[str] = HEADING.findall(FENCE.sub("", page[:position]))
+    return headings[-1] if headings else ""
 
 
 def _script(lines: list[str], first: int) -> Iterator[Command]:

@@ -41,8 +41,9 @@ OpenTerminal = Callable[[], Terminal]
 class Reading:
     """How a page is read.
 
-    ``left_out`` are commands that are not given, with the reason; ``stays`` are those that stay, each with the command
-    before which Ctrl-C ends it, or None if it goes on to the end of the page; ``codes`` are exit codes that are not 0.
+    ``left_out`` are commands that are not given, and headings under which none is, with the reason; ``stays`` are
+    commands that stay, each with the command before which Ctrl-C ends it, or None if it goes on to the end of the page;
+    ``codes`` are exit codes that are not 0.
     """
 
     page: str
@@ -100,9 +101,9 @@ class Walk:
             if isinstance(step, Saved):
                 (self._work_dir / step.name).write_text(step.content, encoding="utf-8")
                 continue
-            self._met.add(step.text)
+            self._met |= {step.text, step.section}
             self._end_those_before(step.text)
-            if step.text in self._reading.left_out:
+            if self._reading.left_out.keys() & {step.text, step.section}:
                 continue
             if not self._harmless.fullmatch(step.text):
                 self._note(step, "was not given: it is not known to be harmless; leave it out, with the reason")
@@ -116,7 +117,7 @@ class Walk:
         else:
             self._end_those_before(None)
             said = {*reading.left_out, *reading.stays, *reading.codes, *filter(None, reading.stays.values())}
-            self.faults += [f"{reading.page} has no command {text!r}" for text in sorted(said - self._met)]
+            self.faults += [f"{reading.page} has no {text!r}" for text in sorted(said - self._met)]
         return given
 
     def _give(self, step: Command) -> None:

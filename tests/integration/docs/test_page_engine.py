@@ -49,6 +49,8 @@ def page(*lines: str) -> str:
 
 def test_steps_are_the_files_and_commands_of_a_page_in_order() -> None:
     text = page(
+        "# Begin",
+        "",
         "Save `a.yaml`:",
         "",
         "```yaml",
@@ -60,6 +62,8 @@ def test_steps_are_the_files_and_commands_of_a_page_in_order() -> None:
         "echo one",
         "```",
         "",
+        "## Go on",
+        "",
         "```console",
         "$ echo 'two",
         "lines'",
@@ -70,10 +74,10 @@ def test_steps_are_the_files_and_commands_of_a_page_in_order() -> None:
     )
 
     assert list(steps(text)) == [
-        Saved(4, "a.yaml", "version: 1\n"),
-        Command(9, "echo one"),
-        Command(13, "echo 'two\nlines'", ("two", "lines")),
-        Command(17, "echo three"),
+        Saved(6, "a.yaml", "version: 1\n"),
+        Command(11, "echo one", section="# Begin"),
+        Command(17, "echo 'two\nlines'", ("two", "lines"), "## Go on"),
+        Command(21, "echo three", section="## Go on"),
     ]
 
 
@@ -202,7 +206,7 @@ def test_a_page_that_is_true_has_no_fault(give_page: GivePage) -> None:
         pytest.param("$ rm -r /", "page.md:2: rm -r /\nwas not given: it is not known to be harmless", id="harm"),
         pytest.param("$ sleep 0", "page.md:2: sleep 0\ndid not stay", id="what should stay ends"),
         pytest.param(f"$ {READY}\nred", f"page.md:2: {READY}\n- red\n", id="output of what stays"),
-        pytest.param("$ echo here\nhere", "page.md has no command 'sleep 1'", id="a command that is gone"),
+        pytest.param("$ echo here\nhere", "page.md has no 'sleep 1'", id="a command that is gone"),
     ],
 )
 def test_a_lie_of_a_page_is_found_with_its_line(give_page: GivePage, lie: str, fault: str) -> None:
@@ -212,6 +216,14 @@ def test_a_lie_of_a_page_is_found_with_its_line(give_page: GivePage, lie: str, f
     faults = give_page(page("```console", lie, "```"), Reading(page="page.md", stays=stays, left_out=left_out))
 
     assert [found for found in faults if found.startswith(fault)], faults
+
+
+def test_a_section_may_be_left_out_and_what_follows_it_is_not(give_page: GivePage) -> None:
+    text = page("## Harm", "", "```sh", "# much of it", "rm -r /", "```", "## Lies", "", "```sh", "sh -c false", "```")
+
+    faults = give_page(text, Reading(page="page.md", left_out={"## Harm": "it does harm"}))
+
+    assert faults == ["page.md:10: sh -c false\nended with 1, not 0\n"]
 
 
 def test_what_stays_is_ended_before_the_command_that_needs_its_place(give_page: GivePage) -> None:
