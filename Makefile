@@ -69,6 +69,10 @@ docs: $(STAMPS)/run ## write the references of the command line and the environm
 	$(BIN)/python scripts/environment_reference.py > $(STAMPS)/environment.md
 	cp $(STAMPS)/environment.md docs/reference/environment.md
 
+.PHONY: dashboards
+dashboards: $(STAMPS)/run ## write the Grafana dashboards anew
+	$(BIN)/python -m scripts.dashboards
+
 .PHONY: lock
 lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
 	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \

@@ -65,8 +65,13 @@ class Rival:
         done = subprocess.run(self.version, capture_output=True, text=True, check=False, cwd=ROOT, timeout=30)
         return " ".join(done.stdout.strip().split("\n")[0].split()) if done.returncode == 0 else None
 
-    def environment(self, work_dir: Path) -> dict[str, str]:
-        """Return the whole environment of a run: no credential and no setting of the user."""
+    def environment(self, work_dir: Path, *, remembers: bool) -> dict[str, str]:
+        """Return the whole environment of a run: no credential and no setting of the user.
+
+        A state store is mirrord's only where a second pass can use what the first one learnt: a single run has none
+        unless it is asked for.
+        """
+        state = {"MIRRORD_STATE": f"sqlite:///{work_dir}/state.db"} if remembers else {}
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(work_dir),
@@ -74,8 +79,7 @@ class Rival:
             "XDG_RUNTIME_DIR": str(work_dir),
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": str(ROOT),
-            "MIRRORD_STATE": f"sqlite:///{work_dir}/state.db",
-        }
+        } | state
 
 
 def rivals() -> list[Rival]:

@@ -121,7 +121,7 @@ def _measure(
                 source.forget_requests()
                 target.forget_requests()
                 stored_before = stored_bytes(target.storage)
-                wall_s, cpu_s, peak_bytes = _time(command, rival.environment(home), home)
+                wall_s, cpu_s, peak_bytes = _time(command, rival.environment(home, remembers=scenario.again), home)
                 lacking = faults(source.storage, target.storage, scenario, PREFIX)
                 if lacking:
                     raise RunFailedError(f"the target lacks {len(lacking)}: {', '.join(lacking[:3])}")

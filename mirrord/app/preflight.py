@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mirrord.planning.places import hosts_of
 from mirrord.planning.rule import Rule
-from mirrord.ports.settings import RegistrySettings, SecretReader, TlsSettings
+from mirrord.ports.settings import RegistrySettings, SecretReader
 
 if TYPE_CHECKING:
     from mirrord.app.parts import App
@@ -28,9 +28,9 @@ async def check_registries(app: App, rules: Sequence[Rule], read_secret: SecretR
 async def _check(settings: RegistrySettings, read_secret: SecretReader) -> None:
     if settings.password is not None:
         await read_secret(settings.password)
-    if settings.tls != TlsSettings():
+    if not settings.plain_http:
         import anyio.to_thread
 
-        from mirrord.registry.tls import make_ssl_context
+        from mirrord.registry.tls import shared_ssl_context
 
-        await anyio.to_thread.run_sync(make_ssl_context, settings.tls)
+        await anyio.to_thread.run_sync(shared_ssl_context(settings.tls))  # kept, for the requests to come

@@ -19,7 +19,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup, TaskStatus
 
 from mirrord import __version__
-from mirrord.app.footprint import give_back, keep_small
+from mirrord.app.footprint import give_back, keep_small, memory_limit
 from mirrord.app.orphans import reaper_for
 from mirrord.app.parts import Network, SystemClock
 from mirrord.app.reload import Reloader, watched
@@ -27,6 +27,7 @@ from mirrord.config.process import ProcessSettings, require_api_token
 from mirrord.config.watch import Marks, marks_of, watch_files
 from mirrord.errors import MirrordError, StateError
 from mirrord.jobs.alarm import Alarm
+from mirrord.jobs.moments import intervals_of
 from mirrord.planning.rule import Rule
 from mirrord.planning.status import Cause, ConfigStatus
 from mirrord.ports.clock import Clock
@@ -166,7 +167,7 @@ class _Process:
     async def run(self) -> int:
         """Begin everything, run until the service is drained, and end everything."""
         await self._board.load()
-        self._metrics.watch(self._view)
+        self._metrics.watch(self._view, memory_limit)
         async with anyio.create_task_group() as group:
             reloader = Reloader(
                 path=self._serving.config,
@@ -201,7 +202,7 @@ class _Process:
 
     async def _settle(self, rules: Sequence[Rule]) -> None:
         """Forget what is known of rules that the file has no more, and count the images of those that it has."""
-        self._metrics.know(rules)
+        self._metrics.know(rules, intervals_of(rules, self._clock.now()))
         names = [rule.name for rule in rules]
         await self._do("forget_rules", lambda: self._state.history.forget_rules(names))
         await self._do("refresh", self._board.refresh_all)

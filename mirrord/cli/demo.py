@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mirrord.cli.columns import columns
+from mirrord.cli.failures import SIGNAL_BASE
 from mirrord.cli.options import Colour, ColourOption, NoProgressOption
 from mirrord.cli.output import Output
 from mirrord.cli.session import load
 from mirrord.cli.units import count_text, size_text
+from mirrord.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -22,22 +25,34 @@ if TYPE_CHECKING:
 
 RELEASE_EVERY_S = 10.0
 PROGRAM = "mirrord"
+# Those of the examples in the documentation.
+SOURCE_PORT = 5001
+TARGET_PORT = 5002
 
 
 def demo(
     *,
     exit_: Annotated[bool, typer.Option("--exit", help="End after the first pass.")] = False,
+    registries: Annotated[
+        bool, typer.Option("--registries", help="Only the registries, at localhost:5001 and localhost:5002.")
+    ] = False,
     no_progress: NoProgressOption = False,
     color: ColourOption = Colour.AUTO,
 ) -> int:
     """Show mirrord at work, offline: two registries in memory, sample images.
 
     Without --exit it goes on as a service with its status page, and a new version is released and mirrored every ten
-    seconds, until Ctrl-C.
+    seconds, until Ctrl-C. With --registries only the two registries run, the sample images in the first of them, for
+    commands and rules of your own.
     """
     from mirrord.demo.scenario import open_scene
 
     out = Output(colour=color)
+    if registries:
+        if exit_:
+            raise UsageError("--exit and --registries do not go together")
+        with open_scene((SOURCE_PORT, TARGET_PORT)) as scene:
+            return _keep_registries(out, scene)
     with open_scene() as scene:
         _introduce(out, scene)
         code = _first_pass(out, scene, progress=not no_progress, color=color)
@@ -49,13 +64,37 @@ def demo(
         return run_service(out, scene, RELEASE_EVERY_S, lambda url: _suggest(out, scene, url))
 
 
+def _keep_registries(out: Output, scene: Scene) -> int:
+    """Say what there is, and keep the registries until a signal ends them; return the exit code."""
+    import anyio
+
+    rows = [
+        (f"localhost:{SOURCE_PORT}", _content_text(scene)),
+        (f"localhost:{TARGET_PORT}", "empty"),
+    ]
+    out.text(
+        "Two registries run in memory, on this machine alone, over plain HTTP:",
+        *columns(rows, indent=2),
+        "Ctrl-C ends them.",
+    )
+
+    async def first_signal() -> int:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            return await anext(aiter(signals))
+
+    return SIGNAL_BASE + anyio.run(first_signal, backend="asyncio")
+
+
+def _content_text(scene: Scene) -> str:
+    return f"{count_text(scene.repositories, 'repository', 'repositories')}, {count_text(scene.tags, 'tag')}"
+
+
 def _introduce(out: Output, scene: Scene) -> None:
     """Say what there is before anything happens."""
     from rich.text import Text
 
-    content = f"{count_text(scene.repositories, 'repository', 'repositories')}, {count_text(scene.tags, 'tag')}"
     rows = [
-        ("source", scene.source, f"{content}: images for two platforms, a chart, signatures"),
+        ("source", scene.source, f"{_content_text(scene)}: images for two platforms, a chart, signatures"),
         ("target", scene.target, "empty"),
         ("rules", str(scene.config_file), "what to mirror, and where to"),
     ]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from mirrord.demo.images import SAMPLES, WEB, load, release
 from mirrord.demo.registry import RegistryApp
-from mirrord.demo.serving import serve
+from mirrord.demo.serving import LOOPBACK, serve
+from mirrord.errors import StartupError
 
 CONFIG_NAME = "mirrord.yaml"
 TOKEN_NAME = "token"  # noqa: S105 - the name of its file
@@ -98,16 +99,22 @@ class Scene:
 
 
 @contextmanager
-def open_scene() -> Iterator[Scene]:
+def open_scene(ports: tuple[int, int] = (0, 0)) -> Iterator[Scene]:
     """Serve both registries on loopback while the context lasts, with the configuration file in a fresh directory.
 
     Nothing is asked of any network but loopback, and nothing is left behind.
+
+    Args:
+        ports: those of the source and of the target; 0 for any that is free.
+
+    Raises:
+        StartupError: a port is taken (LISTEN_FAILED).
     """
     images = RegistryApp()
     with (
         tempfile.TemporaryDirectory(prefix="mirrord-demo-") as directory,
         start_blocking_portal("asyncio", name="demo registries") as portal,
-        portal.wrap_async_context_manager(_serve_both(images)) as (source, target),
+        portal.wrap_async_context_manager(_serve_both(images, ports)) as (source, target),
     ):
         portal.call(load, images.store)
         scene = Scene(source=source, target=target, directory=Path(directory), images=images, portal=portal)
@@ -116,9 +123,19 @@ def open_scene() -> Iterator[Scene]:
 
 
 @asynccontextmanager
-async def _serve_both(images: RegistryApp) -> AsyncIterator[tuple[str, str]]:
-    async with serve(images, grace_s=0.1) as source, serve(RegistryApp(), grace_s=0.1) as target:
-        yield source, target
+async def _serve_both(images: RegistryApp, ports: tuple[int, int]) -> AsyncIterator[tuple[str, str]]:
+    async with AsyncExitStack() as serving:
+        hosts = []
+        for app, port in zip((images, RegistryApp()), ports, strict=True):
+            try:
+                hosts.append(await serving.enter_async_context(serve(app, port=port, grace_s=0.1)))
+            except OSError as exc:
+                raise StartupError(
+                    f"{LOOPBACK}:{port} cannot be listened on: {exc.strerror or exc}",
+                    code="LISTEN_FAILED",
+                    remedy="end what uses the port",
+                ) from exc
+        yield hosts[0], hosts[1]
 
 
 SAMPLE_REPOSITORY = WEB.repository

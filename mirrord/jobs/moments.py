@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, islice, pairwise, takewhile
 
 from mirrord.jobs.crontimes import cron_times
+from mirrord.planning.rule import Rule
 from mirrord.planning.schedule import Cron, Every, Schedule
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+PAUSES_OVER = timedelta(days=7)
+"""The longest pause of a cron expression is looked for in so long a time: nights and weekends lie in it."""
+
 MISSED_LIMIT = 1000
 """Moments that passed unused are counted up to this many."""
 
@@ -29,6 +33,36 @@ def next_moment(schedule: Schedule, rule: str, after: datetime) -> datetime | No
         StartupError: the expression or the time zone is not valid (SCHEDULE_INVALID).
     """
     return next(_moments(schedule, rule, after), None)
+
+
+def longest_pause(schedule: Schedule, now: datetime) -> timedelta | None:
+    """Return how far apart the moments of a schedule are at most, jitter included; None: there are not two of them.
+
+    Raises:
+        StartupError: the expression or the time zone is not valid (SCHEDULE_INVALID).
+    """
+    if isinstance(schedule, Every):
+        return schedule.interval + schedule.jitter
+    longest: timedelta | None = None
+    for earlier, later in pairwise(cron_times(schedule, now)):
+        longest = max(longest or later - earlier, later - earlier)
+        if later > now + PAUSES_OVER:  # at most one time a minute
+            break
+    return longest + schedule.jitter if longest is not None else None
+
+
+def intervals_of(rules: Sequence[Rule], now: datetime) -> dict[str, float]:
+    """Return by rule how far apart the moments of its schedule are at most, in seconds; rules without one are left out.
+
+    Raises:
+        StartupError: an expression or a time zone is not valid (SCHEDULE_INVALID).
+    """
+    pauses: dict[Schedule, timedelta | None] = {}  # most rules share a schedule
+    for rule in rules:
+        if rule.schedule is not None and rule.schedule not in pauses:
+            pauses[rule.schedule] = longest_pause(rule.schedule, now)
+    found = ((rule.name, pauses[rule.schedule]) for rule in rules if rule.schedule is not None)
+    return {name: pause.total_seconds() for name, pause in found if pause is not None}
 
 
 def passed(schedule: Schedule, rule: str, first: datetime, now: datetime) -> tuple[datetime, int]:

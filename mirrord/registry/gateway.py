@@ -31,7 +31,7 @@ from mirrord.registry.referrers import ReferrersHabits
 from mirrord.registry.repository import RegistryHandle, RegistryRepository
 from mirrord.registry.retry import RetryBudget
 from mirrord.registry.throttle import Throttle, ThrottleBook
-from mirrord.registry.tls import make_ssl_context
+from mirrord.registry.tls import shared_ssl_context
 from mirrord.registry.tokens import Authorizer
 from mirrord.registry.transport import AiohttpTransport, SplitTransport, Transport
 from mirrord.registry.uploads import UploadHabits
@@ -282,11 +282,12 @@ class HttpGateway:
         if self._around.transport is not None:
             return self._around.transport(settings, foreign)
         proxy = choose_proxy(settings.proxy, self._around.environment)
-        plain = AiohttpTransport(ssl_context=lambda: make_ssl_context(settings.tls, foreign=foreign), proxy=proxy)
+        context = shared_ssl_context(settings.tls, foreign=foreign)
+        plain = AiohttpTransport(ssl_context=context, proxy=proxy)
         if not guarded:
             return plain
         direct = AiohttpTransport(
-            ssl_context=lambda: make_ssl_context(settings.tls, foreign=foreign),
+            ssl_context=context,
             socket_factory=guarded_socket_factory(allow_inside=False),
         )
         # Through a proxy it is the proxy that dials, and the proxy itself is inside more often than not.

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote
 
-import aiohttp
-import aiohttp.abc
 import httpx2
 from yarl import URL
 
 from mirrord.errors import quote
+from mirrord.registry.aiohttp_import import aiohttp
 from mirrord.registry.redact import redact_text, redact_url
 
 PIECE = 1024 * 1024
@@ -95,15 +94,14 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         """Prepare a transport; connections are made on first use.
 
         Args:
-            ssl_context: called once, when the first https URL is asked for.
+            ssl_context: called for every request that needs TLS; connections are used again while it returns the same.
             timeouts: see there.
             socket_factory: called with each address before it is dialled; may refuse it with an OSError.
             proxy: returns the proxy URL for a request URL, or None for a direct connection.
             resolver: looks names up; None: as the system does.
         """
         self._resolver = resolver
-        self._make_ssl_context = ssl_context
-        self._ssl_context: ssl.SSLContext | None = None
+        self._ssl_context = ssl_context
         self._timeouts = timeouts
         self._socket_factory = socket_factory
         self._proxy = proxy
@@ -132,12 +130,10 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             )
         return self._session
 
-    def _ssl(self, request: httpx2.Request) -> ssl.SSLContext | bool:
-        if request.url.scheme != "https":
-            return True
-        if self._ssl_context is None:
-            self._ssl_context = self._make_ssl_context()
-        return self._ssl_context
+    def _ssl(self, url: str, proxy: str | None) -> ssl.SSLContext | bool:
+        if url.startswith("https:") or (proxy is not None and proxy.startswith("https:")):
+            return self._ssl_context()
+        return True
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Carry out one exchange.
@@ -162,7 +158,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                 data=_body(request),
                 allow_redirects=False,
                 timeout=timeout,
-                ssl=self._ssl(request),
+                ssl=self._ssl(url, proxy),
                 proxy=proxy,
             )
         except Exception as exc:

@@ -28,6 +28,13 @@ CODE_CLASSES: Final = ("2xx", "3xx", "4xx", "5xx", "none")
 SKIP_REASONS: Final = ("overlap", "missed", "draining")
 RETRY_REASONS: Final = ("unavailable", "rate_limited")
 GUARD_REASONS: Final = ("immutable", "overwrite", "rollback")
+CREDENTIAL_CODES: Final = frozenset(
+    {
+        *("AUTH_REJECTED", "AUTH_EXPIRED", "AUTH_REALM_UNTRUSTED", "AUTH_CHALLENGE_INVALID", "AUTH_SCHEME_UNSUPPORTED"),
+        *("DENIED", "CREDENTIAL_UNUSABLE", "CREDENTIAL_UNAVAILABLE", "CREDENTIAL_INCOMPLETE"),
+    }
+)
+"""Errors that say that a credential is refused, or that there is none: somebody has to mend it."""
 INTEGRITY_REASONS: Final = ("digest", "size", "read_back")
 
 
@@ -85,6 +92,24 @@ LAST_SUCCESS = Spec(
 )
 LAST_RUN = Spec("mirrord_last_run_timestamp_seconds", Kind.GAUGE, ("rule",), "When the rule last ran to an end.")
 NEXT_RUN = Spec("mirrord_next_run_timestamp_seconds", Kind.GAUGE, ("rule",), "When the rule is due next.")
+SCHEDULE_INTERVAL = Spec(
+    "mirrord_schedule_interval_seconds",
+    Kind.GAUGE,
+    ("rule",),
+    "How far apart the moments of the rule's schedule are at most. Absent where it has none.",
+)
+FAILED_RUNS = Spec(
+    "mirrord_failed_runs",
+    Kind.GAUGE,
+    ("rule",),
+    "Runs that failed one after another up to now; of those before the start of the service at most one counts.",
+)
+CREDENTIAL_REFUSED = Spec(
+    "mirrord_credential_refused",
+    Kind.GAUGE,
+    ("rule",),
+    "1 while runs of the rule fail since a registry refuses a credential, or there is none that can be used.",
+)
 RUNS = Spec("mirrord_runs_total", Kind.COUNTER, ("rule", "result"), "Runs that ended, by how.")
 RUN_DURATION = Spec(
     "mirrord_run_duration_seconds", Kind.HISTOGRAM, ("rule", "result"), "How long runs took.", RUN_BUCKETS_S
@@ -176,13 +201,20 @@ BREAKER_OPEN = Spec(
 LOOP_LAG = Spec(
     "mirrord_event_loop_lag_seconds", Kind.GAUGE, (), "By how much the event loop was late when last looked at."
 )
+MEMORY_LIMIT = Spec(
+    "mirrord_memory_limit_bytes",
+    Kind.GAUGE,
+    (),
+    "Memory that the process may have, by the limits of its control groups. Absent where it has none.",
+)
 BUILD_INFO = Spec("mirrord_build_info", Kind.INFO, ("version", "python"), "The version of mirrord and of Python.")
 
 METRICS: Final[tuple[Spec, ...]] = (
     *(IMAGES, FRESHNESS, FRESHNESS_OBJECTIVE, FRESH, LAST_SUCCESS, LAST_RUN, NEXT_RUN),
+    *(SCHEDULE_INTERVAL, FAILED_RUNS, CREDENTIAL_REFUSED),
     *(RUNS, RUN_DURATION, SCHEDULE_SKIPPED, IMAGES_COPIED, IMAGE_DURATION),
     *(BLOBS, BYTES_READ, BYTES_WRITTEN, BYTES_SAVED),
     *(REQUESTS, REQUEST_DURATION, RETRIES, RATE_REMAINING, RATE_LIMIT, THROTTLED),
     *(IN_FLIGHT, QUEUE_DEPTH, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, STATE_USABLE),
-    *(GUARD_REFUSALS, INTEGRITY_ERRORS, BREAKER_OPEN, LOOP_LAG, BUILD_INFO),
+    *(GUARD_REFUSALS, INTEGRITY_ERRORS, BREAKER_OPEN, LOOP_LAG, MEMORY_LIMIT, BUILD_INFO),
 )

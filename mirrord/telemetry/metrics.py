@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -72,6 +72,9 @@ class Metrics(EventSink):
         self._reported: Callable[[], Standing] = Standing
         self._open: dict[str, bool] = {}
         self._recalled: dict[str, float] = {}
+        self._intervals: dict[str, float] = {}
+        self._failed_runs: dict[str, int] = {}
+        self._memory_limit: Callable[[], int | None] = lambda: None
 
     def _counter(self, spec: Spec) -> Counter:
         return Counter(spec.name, spec.help, spec.labels, registry=self._own)
@@ -79,16 +82,22 @@ class Metrics(EventSink):
     def _histogram(self, spec: Spec) -> Histogram:
         return Histogram(spec.name, spec.help, spec.labels, registry=self._own, buckets=spec.buckets)
 
-    def watch(self, view: ServiceView) -> None:
-        """Read the gauges from the service from now on."""
+    def watch(self, view: ServiceView, memory_limit: Callable[[], int | None] = lambda: None) -> None:
+        """Read the gauges from the service from now on; ``memory_limit`` tells bytes, None: there is no limit."""
         self._view = view
+        self._memory_limit = memory_limit
 
-    def know(self, rules: Sequence[Rule]) -> None:
-        """Take the rules in force: their series begin at zero, those of rules and hosts that are gone end."""
+    def know(self, rules: Sequence[Rule], intervals: Mapping[str, float] | None = None) -> None:
+        """Take the rules in force: their series begin at zero, those of rules and hosts that are gone end.
+
+        ``intervals``: by rule, how far apart the moments of its schedule are at most, in seconds.
+        """
+        self._intervals = dict(intervals or {})
         rules_before, hosts_before = self._names.rules, self._names.hosts
         self._names.know(rules)
         for name in rules_before - self._names.rules:
             self._remove("rule", name)
+            self._failed_runs.pop(name, None)
         for host in hosts_before - self._names.hosts:
             self._remove("registry", host)
             self._remove("target", host)
@@ -194,6 +203,9 @@ class Metrics(EventSink):
             self._observe(catalog.IMAGE_DURATION, result.seconds, *labels)
 
     def _run_ended(self, run: RunStatus) -> None:
+        if run.rule in self._names.rules and run.result is not RunResult.INTERRUPTED:  # which says nothing
+            failed = run.result is RunResult.FAILED
+            self._failed_runs[run.rule] = self._failed_runs.get(run.rule, 0) + 1 if failed else 0
         self._run(run.rule, run.result, run.seconds or 0.0)
 
     def _run(self, rule: str, result: RunResult, seconds: float) -> None:
@@ -209,6 +221,10 @@ class Metrics(EventSink):
 
     def _begin_rule(self, rule: Rule) -> None:
         """Begin the counters; a histogram has a dozen series for each, which come with what is observed first."""
+        if rule.name not in self._failed_runs:
+            status = self._view.rule(rule.name) if self._view is not None else None
+            last = status.last_run if status is not None else None  # of an earlier process
+            self._failed_runs[rule.name] = int(last is not None and last.result is RunResult.FAILED)
         for result in catalog.RUN_RESULTS:
             self._add(catalog.RUNS, 0, rule.name, result)
         for spec, reasons in (
@@ -246,7 +262,13 @@ class Metrics(EventSink):
 
     def _stand(self) -> Standing:
         if self._view is not None:
-            return standing_of_service(self._view)
+            standing = standing_of_service(self._view)
+            for rule, interval in self._intervals.items():
+                standing.set(catalog.SCHEDULE_INTERVAL, interval, rule)
+            for rule, count in self._failed_runs.items():
+                standing.set(catalog.FAILED_RUNS, count, rule)
+            standing.set(catalog.MEMORY_LIMIT, self._memory_limit())
+            return standing
         standing = self._reported()
         for host in self._names.hosts:
             standing.set(catalog.BREAKER_OPEN, self._open.get(host, False), host_label(host))

@@ -17,6 +17,8 @@ from mirrord.ports.service import ServiceView
 from mirrord.telemetry.catalog import (
     BREAKER_OPEN,
     BUILD_INFO,
+    CREDENTIAL_CODES,
+    CREDENTIAL_REFUSED,
     FRESH,
     FRESHNESS,
     FRESHNESS_OBJECTIVE,
@@ -151,6 +153,9 @@ def _add_rule(standing: Standing, rule: RuleStatus, status: ServiceStatus) -> No
     standing.moment(NEXT_RUN, rule.next_run, rule.name)
     if rule.last_run is not None:
         standing.moment(LAST_RUN, rule.last_run.finished, rule.name)
+    told = rule.last_run.problems if rule.last_run is not None else ()
+    codes = {problem.code for problem in (rule.problem, *told) if problem is not None}
+    standing.set(CREDENTIAL_REFUSED, not codes.isdisjoint(CREDENTIAL_CODES), rule.name)
 
 
 def standing_of_report(report: RunReport, rules: Sequence[Rule]) -> Standing:
@@ -186,6 +191,9 @@ def add_quota(standing: Standing, host: str, quota: PullQuota) -> None:
 
 
 def _add_report(standing: Standing, done: RuleReport, rule: Rule, *, is_whole: bool) -> None:
+    problems = [*done.problems, *(result.problem for result in done.results if result.problem is not None)]
+    refused = any(problem.code in CREDENTIAL_CODES for problem in problems)
+    standing.set(CREDENTIAL_REFUSED, refused, rule.name)
     served = dict.fromkeys(sorted(targets_of(rule)), is_whole and not done.problems)
     for host in served:
         for state in IMAGE_STATES:

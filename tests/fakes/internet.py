@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -83,6 +84,7 @@ class Internet:
     def transport(self, settings: RegistrySettings, foreign: bool) -> Transport:
         """Return the way to the net, for one registry's client."""
 
+        @cache
         def context() -> ssl.SSLContext:
             if settings.tls == TlsSettings():  # the system's authorities take a while to read, at each connection
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.integration.processes import Process, free_port
 from tests.integration.servers import tool
@@ -28,9 +29,10 @@ def promtool(*arguments: str, text: str = "") -> str:
 
 
 @contextmanager
-def prometheus(work_dir: Path, target_port: int) -> Iterator[Prometheus]:
-    """Start Prometheus, which asks a port of ours every second."""
-    scrape = {"job_name": "mirrord", "static_configs": [{"targets": [f"127.0.0.1:{target_port}"]}]}
+def prometheus(work_dir: Path, *target_ports: int) -> Iterator[Prometheus]:
+    """Start Prometheus, which asks ports of ours every second."""
+    targets = [f"127.0.0.1:{target_port}" for target_port in target_ports]
+    scrape = {"job_name": "mirrord", "static_configs": [{"targets": targets}]}
     config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
     (work_dir / "prometheus.yaml").write_text(json.dumps(config), "utf-8")
     port = free_port()
@@ -52,13 +54,16 @@ class Prometheus:
         self._process = process
         self._port = port
 
+    def ask(self, path: str, **parameters: object) -> Any:
+        """Return the data of an answer of the HTTP API, with the labels of Prometheus itself."""
+        query = urllib.parse.urlencode(parameters, doseq=True)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}?{query}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
     def query(self, expression: str) -> dict[tuple[str, ...], float]:
         """Return what an expression comes to: by the values of its labels, in the order of their names."""
-        query = urllib.parse.urlencode({"query": expression})
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api/v1/query?{query}", timeout=5) as answer:
-            result = json.load(answer)["data"]["result"]
         found = {}
-        for one in result:
+        for one in self.ask("query", query=expression)["result"]:
             labels = {name: value for name, value in one["metric"].items() if name not in OF_PROMETHEUS}
             found[tuple(labels[name] for name in sorted(labels))] = float(one["value"][1])
         return found

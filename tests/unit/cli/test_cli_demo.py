@@ -34,6 +34,13 @@ def test_the_demo_does_not_depend_on_what_the_user_has_configured(monkeypatch: p
     assert run_command("demo", "--exit").code == 0
 
 
+def test_the_demo_does_not_end_and_keep_registries_at_once() -> None:
+    done = run_command("demo", "--exit", "--registries")
+
+    assert done.code == 2
+    assert "--exit and --registries do not go together" in done.stderr
+
+
 def test_the_demo_says_what_deduplication_saved() -> None:
     result = UnitResult(
         rule="r",

@@ -4,8 +4,11 @@ import json
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from mirrord.config.loader import load_config
 from mirrord.demo.scenario import open_scene
+from mirrord.errors import StartupError
 
 
 def read(url: str) -> dict[str, object]:
@@ -48,6 +51,25 @@ def test_the_scene_leaves_nothing_behind() -> None:
         assert directory.is_dir()
 
     assert not Path(directory).exists()
+
+
+def test_the_scene_takes_the_ports_that_it_is_told() -> None:
+    with open_scene() as first:
+        ports = int(first.source.rpartition(":")[2]), int(first.target.rpartition(":")[2])
+
+    with open_scene(ports) as scene:
+        assert (scene.source, scene.target) == (first.source, first.target)
+
+
+def test_the_scene_says_which_port_is_taken() -> None:
+    with open_scene() as first:
+        port = int(first.target.rpartition(":")[2])
+        taken = f"127.0.0.1:{port} cannot be listened on"
+
+        with pytest.raises(StartupError, match=taken) as caught, open_scene((0, port)):
+            pass
+
+    assert caught.value.code == "LISTEN_FAILED"
 
 
 def _digest(host: str, tag: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
 
@@ -9,8 +10,9 @@ import pytest
 
 from mirrord.errors import StartupError
 from mirrord.jobs.crontimes import cron_times
-from mirrord.jobs.moments import EPOCH, MISSED_LIMIT, next_moment, passed
+from mirrord.jobs.moments import EPOCH, MISSED_LIMIT, intervals_of, longest_pause, next_moment, passed
 from mirrord.planning.schedule import Cron, Every, Schedule, describe
+from tests.fakes.runs import rule as make_rule
 
 MINUTE = timedelta(minutes=1)
 
@@ -269,3 +271,31 @@ def test_moments_that_passed_are_counted_up_to_a_limit(schedule: Schedule, until
 )
 def test_schedules_are_told_in_words(schedule: Schedule, words: str) -> None:
     assert describe(schedule) == words
+
+
+def hours(count: float) -> timedelta:
+    return timedelta(hours=count)
+
+
+@pytest.mark.parametrize("day", [f"2026-01-{number:02}T12:30" for number in range(5, 12)])
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        pytest.param(Every(interval=15 * MINUTE), 15 * MINUTE, id="interval"),
+        pytest.param(Every(interval=hours(1), jitter=5 * MINUTE), 65 * MINUTE, id="interval-with-jitter"),
+        pytest.param(Cron(expression="0 */6 * * *"), hours(6), id="even"),
+        pytest.param(Cron(expression="0 8-18 * * MON-FRI"), hours(62), id="weekend"),
+        pytest.param(Cron(expression="* 8-18 * * MON-FRI"), hours(61) + MINUTE, id="weekend-each-minute"),
+        pytest.param(Cron(expression="0 0 1 1 *", jitter=hours(1)), hours(365 * 24 + 1), id="once-a-year"),
+    ],
+)
+def test_longest_pause_is_found_on_whatever_day(schedule: Schedule, expected: timedelta, day: str) -> None:
+    assert longest_pause(schedule, at(day)) == expected
+
+
+def test_rules_without_a_schedule_have_no_interval() -> None:
+    named = make_rule("a.example/app", "b.example/app", name="named")
+    often = replace(named, name="often", schedule=Every(interval=15 * MINUTE))
+    daily = replace(named, name="daily", schedule=Cron(expression="0 3 * * *"))
+
+    assert intervals_of([named, often, daily], at("2026-01-05")) == {"often": 900, "daily": 86400}

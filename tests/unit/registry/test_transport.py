@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 import anyio
 import anyio.lowlevel
@@ -53,6 +54,7 @@ async def opened(
     guarded: bool = False,
     proxy: str | None = None,
 ) -> AsyncIterator[AiohttpTransport]:
+    @cache
     def context() -> ssl.SSLContext:
         made = ssl.create_default_context()
         if trusted is not None:

@@ -24,7 +24,7 @@ from mirrord.planning.report import (
     UnitResult,
 )
 from mirrord.planning.rule import Rule
-from mirrord.planning.status import Cause, RunResult, RunStatus
+from mirrord.planning.status import Cause, ProblemStatus, RunResult, RunStatus
 from mirrord.ports.events import (
     BlobProgress,
     BlobSettled,
@@ -59,6 +59,9 @@ mirrord_fresh gauge rule
 mirrord_last_success_timestamp_seconds gauge rule
 mirrord_last_run_timestamp_seconds gauge rule
 mirrord_next_run_timestamp_seconds gauge rule
+mirrord_schedule_interval_seconds gauge rule
+mirrord_failed_runs gauge rule
+mirrord_credential_refused gauge rule
 mirrord_runs_total counter rule,result
 mirrord_run_duration_seconds histogram rule,result
 mirrord_schedule_skipped_total counter rule,reason
@@ -83,6 +86,7 @@ mirrord_guard_refusals_total counter rule,reason
 mirrord_integrity_errors_total counter registry,reason
 mirrord_breaker_open gauge registry
 mirrord_event_loop_lag_seconds gauge -
+mirrord_memory_limit_bytes gauge -
 mirrord_build_info info version,python
 """
 """The names, types and labels that dashboards and alerts of users are built on: a change of any breaks them."""
@@ -143,8 +147,9 @@ def test_metrics_are_those_that_users_build_on() -> None:
 
 def test_exposed_metrics_are_those_of_the_list() -> None:
     """Names, types and labels, read back from what a service and some events expose."""
-    metrics = known()
-    metrics.watch(some_view())
+    metrics = Metrics()
+    metrics.watch(some_view(), lambda: 268_435_456)
+    metrics.know([APP], {"app": 900.0})
     metrics.emit(RequestDone(host="docker.io", method="GET", status=200, seconds=0.1))
     metrics.emit(UnitFinished(result=unit(Outcome.COPIED)))
     metrics.emit(RunEnded(run=ended_run(), looked=True))
@@ -459,6 +464,93 @@ def test_rule_that_never_saw_its_source_is_not_called_fresh() -> None:
     assert sum(read(metrics)["mirrord_images"].values()) == 0
 
 
+def run_of(result: RunResult, *codes: str, name: str = "app") -> RunStatus:
+    problems = tuple(ProblemStatus(code=code, message="no") for code in codes)
+    return replace(ended_run(), rule=name, result=result, problems=problems)
+
+
+def watched(last: RunStatus | None, problem: ProblemStatus | None = None) -> Metrics:
+    """Return the metrics of a service that has just begun, of whose rule the history knows this last run."""
+    view = some_view()
+    (rule,) = view.stands.rules
+    view.stands = replace(view.stands, rules=(replace(rule, last_run=last, problem=problem),))
+    metrics = Metrics()
+    metrics.watch(view)
+    metrics.know([APP])
+    return metrics
+
+
+def failed_runs(metrics: Metrics) -> float:
+    return read(metrics)["mirrord_failed_runs"][("app",)]
+
+
+def test_runs_that_fail_one_after_another_are_counted_until_one_does_not() -> None:
+    metrics = watched(None)
+    counts = []
+    for result in ("failed", "failed", "interrupted", "failed", "refused", "failed", "ok"):
+        metrics.emit(RunEnded(run=run_of(RunResult(result)), looked=False))
+        counts.append(failed_runs(metrics))
+
+    assert counts == [1, 2, 2, 3, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("last", "count"), [(None, 0), (RunResult.OK, 0), (RunResult.FAILED, 1), (RunResult.RUNNING, 0)]
+)
+def test_failed_run_before_the_start_of_the_service_counts(last: RunResult | None, count: int) -> None:
+    metrics = watched(run_of(last) if last is not None else None)
+    before = failed_runs(metrics)
+    metrics.emit(RunEnded(run=run_of(RunResult.FAILED), looked=False))
+
+    assert (before, failed_runs(metrics)) == (count, count + 1)
+
+
+def test_failed_runs_survive_a_reload_and_end_with_the_rule() -> None:
+    metrics = watched(None)
+    metrics.emit(RunEnded(run=run_of(RunResult.FAILED), looked=False))
+    metrics.emit(RunEnded(run=run_of(RunResult.FAILED, name="strange"), looked=False))
+    metrics.know([APP])
+    kept = read(metrics)["mirrord_failed_runs"]
+    metrics.know([])
+
+    assert kept == {("app",): 1}
+    assert "mirrord_failed_runs" not in read(metrics)
+
+
+@pytest.mark.parametrize(
+    ("codes", "problem", "refused"),
+    [
+        pytest.param(("UNAVAILABLE",), None, 0, id="unreachable"),
+        pytest.param((), None, 0, id="well"),
+        pytest.param(("UNAVAILABLE", "AUTH_REJECTED"), None, 1, id="an-image"),
+        pytest.param((), "DENIED", 1, id="before-an-interrupted-run"),
+    ],
+)
+def test_refused_credential_is_a_gauge_to_alert_on(codes: tuple[str, ...], problem: str | None, refused: int) -> None:
+    last = ProblemStatus(code=problem, message="no") if problem is not None else None
+    metrics = watched(run_of(RunResult.FAILED, *codes), last)
+
+    assert read(metrics)["mirrord_credential_refused"] == {("app",): refused}
+
+
+def test_interval_of_a_schedule_is_there_as_long_as_the_rule_has_one() -> None:
+    metrics = watched(None)
+    metrics.know([APP], {"app": 900.0})
+    with_schedule = read(metrics)["mirrord_schedule_interval_seconds"]
+    metrics.know([APP])
+
+    assert with_schedule == {("app",): 900}
+    assert "mirrord_schedule_interval_seconds" not in read(metrics)
+
+
+@pytest.mark.parametrize("limit", [None, 268_435_456])
+def test_memory_limit_is_told_where_there_is_one(limit: int | None) -> None:
+    metrics = Metrics()
+    metrics.watch(some_view(), lambda: limit)
+
+    assert read(metrics).get("mirrord_memory_limit_bytes", {}).get(()) == limit
+
+
 def test_service_is_asked_once_for_each_scrape() -> None:
     view = some_view()
     metrics = known()
@@ -493,6 +585,15 @@ def after(report: RunReport) -> Samples:
     metrics = known()
     metrics.take_report(report, [APP])
     return read(metrics)
+
+
+def test_single_run_says_that_a_credential_was_refused() -> None:
+    refused = Problem(code="AUTH_REJECTED", message="no")
+    of_image = after(report_of(replace(unit(Outcome.FAILED), problem=refused)))
+    of_rule = after(report_of(problems=(refused,)))
+    well = after(report_of(unit(Outcome.COPIED)))
+
+    assert [found["mirrord_credential_refused"][("app",)] for found in (of_image, of_rule, well)] == [1, 1, 0]
 
 
 def test_single_run_that_went_well_says_so() -> None:

@@ -1,0 +1,1 @@
+"""The Grafana dashboards, as Python: `make dashboards` writes grafana/dashboards anew. A test compares."""
