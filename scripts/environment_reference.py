@@ -48,6 +48,7 @@ REST = """\
 | `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME` | where podman's are |
 | `PATH` | where helpers of docker's credentials are; folders with a full path only |
 | `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | the way out, for registries with `proxy: environment` alone; lower case too |
+| `SSL_CERT_FILE`, `SSL_CERT_DIR` | file and directory of authorities in place of the system's, for all registries; `tls.ca_file` adds some for one |
 | `AWS_PROFILE`, `AWS_ACCESS_KEY_ID` and all others of boto3 | [the identity at AWS](../registries/ecr.md#credentials) |
 | `GOOGLE_APPLICATION_CREDENTIALS`, `CLOUDSDK_CONFIG`, `GCE_METADATA_HOST`, `NO_GCE_CHECK` | [that at Google](../registries/google.md#credentials) |
 | `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`, `AZURE_CLIENT_SECRET`, `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`, `AZURE_POD_IDENTITY_AUTHORITY_HOST`, `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | [that at Azure](../registries/acr.md#credentials) |

@@ -30,10 +30,10 @@ PAGES = sorted([ROOT / "README.md", *DOCS.rglob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 
-MAPPINGS = {"environment", "_environment", "variables", "env"}
+MAPPINGS = {"environ", "environment", "_environment", "variables", "env"}
 """What the code calls the environment."""
-OF_LIBRARIES = {"AWS_PROFILE", "AWS_ACCESS_KEY_ID"}
-"""Variables that boto3 reads, and mirrord does not."""
+OF_LIBRARIES = {"AWS_PROFILE", "AWS_ACCESS_KEY_ID", "SSL_CERT_DIR"}
+"""Variables that boto3 and OpenSSL read, and mirrord does not."""
 IN_ANY_CASE = {"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"}
 """Variables whose names are made of the scheme."""
 
