@@ -22,7 +22,8 @@ from tests.integration.docs.pageworld import NoNamespaceError, RegistryInside, p
 from tests.integration.servers import DockerRegistry
 
 SOURCE_PORT, TARGET_PORT = 5001, 5002
-CHECKOUT = ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "scripts", "mirrord")
+NOT_NEEDED = frozenset({"bench", "build", "dist", "docs", "htmlcov", "tests"})
+"""Of a checkout, beside what is hidden: what no command of a page reads."""
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 SEED = """\
 version: 1
@@ -58,11 +59,13 @@ def sample_storage(tmp_path_factory: pytest.TempPathFactory, require_tool: Requi
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What of a checkout its users need, with what `make` would have installed: that is this very environment."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in CHECKOUT:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for entry in ROOT.iterdir():
+        if entry.name.startswith(".") or entry.name in NOT_NEEDED:
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, root / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / name, root / name)
+            shutil.copy(entry, root / entry.name)
     (root / ".venv").symlink_to(sys.prefix)
     (root / ".make").mkdir()
     (root / ".make/run").touch()
