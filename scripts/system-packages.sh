@@ -21,6 +21,7 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v htpasswd >/dev/null || missing+=(apache2-utils)
 command -v chromium >/dev/null || missing+=(chromium)
 command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 has_static_busybox || missing+=(busybox-static)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -6,7 +6,7 @@ from typing import Final
 
 from scripts.dashboards.freshness import ALL
 from scripts.dashboards.panels import number, series, states, table
-from scripts.dashboards.parts import BAD, BLUE, GOOD, NOTICE, Query, Row, by_name, read_more, steps, words
+from scripts.dashboards.parts import BAD, BLUE, GOOD, NOTICE, Query, Row, by_name, dashed, read_more, steps, words
 
 SERVICE: Final = read_more("Run it as a service", "how-to/run-as-a-service.md")
 
@@ -75,11 +75,13 @@ ROW: Final = Row(
         ),
         series(
             "Memory",
-            "Resident memory. It grows with rules and images, and levels off; what grows for days is a leak. Compare "
-            "it with the limit of the container.",
+            "Resident memory, and the limit of the container if there is one (dashed). It grows with rules and images, "
+            "and levels off; what grows for days is a leak. Near its limit the process is killed: raise the limit.",
             Query(f"max by (instance) (process_resident_memory_bytes{{{ALL}}})", "{{instance}}"),
+            Query(f"max by (instance) (mirrord_memory_limit_bytes{{{ALL}}})", "{{instance}}: limit"),
             unit="bytes",
             nothing="no instance",
+            overrides=(dashed("/: limit$/"),),
         ),
         series(
             "Processor",

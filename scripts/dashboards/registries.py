@@ -31,17 +31,11 @@ LIMITS: Final = read_more("Limits and quotas", "how-to/limit-rates-and-quotas.md
 
 
 def time_to(methods: str) -> tuple[Query, Query]:
-    """Return how long half and 95 of 100 requests of these methods take, by registry."""
+    """Return how long 95 of 100 requests of these methods take, by registry, and half of all of them together."""
+    buckets = f'mirrord_request_duration_seconds_bucket{{{REGISTRY}, method=~"{methods}"}}[$__rate_interval]'
     return (
-        Query(_within(0.5, methods), "{{registry}}: half"),
-        Query(_within(0.95, methods), "{{registry}}: 95 of 100"),
-    )
-
-
-def _within(share: float, methods: str) -> str:
-    return (
-        f"histogram_quantile({share:g}, sum by (le, registry) (rate("
-        f'mirrord_request_duration_seconds_bucket{{{REGISTRY}, method=~"{methods}"}}[$__rate_interval])))'
+        Query(f"histogram_quantile(0.95, sum by (le, registry) (rate({buckets})))", "{{registry}}"),
+        Query(f"histogram_quantile(0.5, sum by (le) (rate({buckets})))", "half of all"),
     )
 
 
@@ -91,14 +85,16 @@ REGISTRIES: Final = Row(
             "line, 95 of 100 no longer than the other. Seconds here, with few requests, are a slow registry or "
             "network.",
             *time_to("GET|HEAD"),
+            overrides=(dashed("/^half of all$/"),),
             unit="s",
             nothing="no request",
         ),
         series(
             "Time of uploads (POST, PUT, PATCH)",
-            "How long requests take that write, with their whole body: the size of the blobs is in it. Compare it with "
-            "itself, not with other registries.",
+            "How long requests take that write, with their whole body: the size of the blobs is in it. 95 of 100 take "
+            "no longer than the line of the registry, half of all no longer than the dashed one.",
             *time_to("POST|PUT|PATCH"),
+            overrides=(dashed("/^half of all$/"),),
             unit="s",
             nothing="no upload",
         ),
@@ -116,7 +112,8 @@ REGISTRIES: Final = Row(
         number(
             "Least of a quota left",
             "What is left of the pulls of a window, for the registry where that is least, as it said last. Below a "
-            "tenth images begin to wait: log in, take fewer tags, or use a mirror.",
+            "tenth images begin to wait: log in, take fewer tags, or use a mirror. Docker Hub tells; other registries "
+            "are asked where `quota.reserve` is set.",
             Query(
                 f"min(mirrord_rate_limit_remaining{{{REGISTRY}}} / mirrord_rate_limit_limit{{{REGISTRY}}})", is_now=True
             ),
@@ -155,7 +152,7 @@ REGISTRIES: Final = Row(
             width=6,
         ),
         states(
-            "Registries left alone",
+            "When registries were left alone",
             "When a registry kept failing and was left alone, but for a probe now and then. Rules that need it fail "
             "meanwhile.",
             Query(f"max by (registry) (mirrord_breaker_open{{{REGISTRY}}})", "{{registry}}"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.dashboards.freshness import ALL, RULE
-from scripts.dashboards.panels import cells, counts, number, ranking, series, table
+from scripts.dashboards.panels import cells, counts, number, ranking, series, states, table
 from scripts.dashboards.parts import (
     BAD,
     BLUE,
@@ -16,6 +16,7 @@ from scripts.dashboards.parts import (
     OF_CELL,
     OF_SERIES,
     PURPLE,
+    REPOSITORY,
     Query,
     Row,
     by_name,
@@ -31,6 +32,12 @@ WENT: Final = coloured(copied=GOOD, blocked=NOTICE, failed=BAD, ok=GOOD, refused
 STATES: Final = coloured(out_of_sync=BLUE, copying=DEEP_BLUE, waiting=GREY, blocked=NOTICE, failed=BAD, stalled=PURPLE)
 REMEDIES: Final = read_more("Errors, and what to do", "reference/errors.md")
 TROUBLE: Final = read_more("Troubleshooting", "troubleshooting.md")
+
+RUNBOOKS: Final = {
+    "title": "Runbooks",
+    "url": f"{REPOSITORY.replace('/blob/', '/tree/')}/runbooks",
+    "targetBlank": True,
+}
 
 MOVING: Final = Row(
     "What is moving?",
@@ -128,6 +135,26 @@ PERSON: Final = table(
     height=8,
 )
 
+ALERTS: Final = table(
+    "Alerts that fire",
+    "Alerts on mirrord that fire now, if Prometheus has the rules of grafana/alerts. What each means and what to do is "
+    "in its runbook.",
+    {
+        "Alerts": Query(
+            'count by (alertname, severity, rule) (ALERTS{job=~"$job|", alertname=~"Mirrord.+", alertstate="firing"})',
+            is_now=True,
+        )
+    },
+    labels={"alertname": "Alert", "severity": "Severity", "rule": "Rule"},
+    nothing="no alert fires, or the rules are not loaded",
+    sort_by="Severity",
+    is_descending=False,
+    overrides=(by_name("Rule", {"links": [OF_CELL]}), by_name("Alerts", {"custom.hidden": True})),
+    links=(RUNBOOKS,),
+    width=12,
+    height=8,
+)
+
 FAILING: Final = Row(
     "What is failing, and why?",
     (
@@ -197,6 +224,7 @@ FAILING: Final = Row(
             mappings=words({0: ("none", GOOD)}),
         ),
         PERSON,
+        ALERTS,
         series(
             "Images that are not in sync",
             "Images (tags on targets) that targets do not serve as the source does, by state. `out_of_sync`, `copying` "
@@ -206,7 +234,6 @@ FAILING: Final = Row(
             nothing="everything is in sync",
             overrides=STATES,
             is_stacked=True,
-            width=12,
         ),
         counts(
             "Runs, by how they ended",
@@ -262,6 +289,31 @@ FAILING: Final = Row(
             nothing="no moment was missed",
             data_links=(OF_SERIES,),
             links=(read_more("Schedules", "reference/schedules.md"),),
+        ),
+        series(
+            "Failed runs one after another",
+            "How many runs of a rule failed one after another, up to then. Up to two is a passing failure; more is a "
+            "lasting one: somebody has to look. Rules that do not fail have no line.",
+            Query(f"max by (rule) (mirrord_failed_runs{{{RULE}}}) > 0", "{{rule}}"),
+            unit="short",
+            nothing="no rule fails",
+            data_links=(OF_SERIES,),
+            links=(TROUBLE,),
+        ),
+        states(
+            "When credentials were refused",
+            "Each rule whose runs failed at some time in the range since a registry refused its credential, or since "
+            "there was none. Mend the secret: it is read anew, nothing needs a restart.",
+            Query(
+                f"max by (rule) (mirrord_credential_refused{{{RULE}}}) and on (rule) "
+                f"(max by (rule) (max_over_time(mirrord_credential_refused{{{RULE}}}[$__range] @ end())) == 1)",
+                "{{rule}}",
+            ),
+            nothing="no credential was refused",
+            mappings=words({0: ("accepted", GOOD), 1: ("refused", BAD)}),
+            data_links=(OF_SERIES,),
+            links=(read_more("Private registries", "how-to/use-a-private-registry.md"),),
+            width=8,
         ),
         ranking(
             "Slowest rules",

@@ -6,7 +6,7 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,21 @@ def promtool(*arguments: str, text: str = "") -> str:
 
 
 @contextmanager
-def prometheus(work_dir: Path, *target_ports: int) -> Iterator[Prometheus]:
-    """Start Prometheus, which asks ports of ours every second."""
-    targets = [f"127.0.0.1:{target_port}" for target_port in target_ports]
-    scrape = {"job_name": "mirrord", "static_configs": [{"targets": targets}]}
-    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": [scrape]}
+def prometheus(work_dir: Path, *target_ports: int, rules: Sequence[Path] = (), **others: int) -> Iterator[Prometheus]:
+    """Start Prometheus, which asks ports of ours every second: those of mirrord, and of ``others`` by their jobs.
+
+    It evaluates the files of ``rules`` twice a second.
+    """
+    jobs = {"mirrord": target_ports, **{job: (port,) for job, port in others.items()}}
+    scrapes = [
+        {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+        for job, ports in jobs.items()
+    ]
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
+        "scrape_configs": scrapes,
+        "rule_files": [str(file) for file in rules],
+    }
     (work_dir / "prometheus.yaml").write_text(json.dumps(config), "utf-8")
     port = free_port()
     command = [
@@ -70,11 +80,15 @@ class Prometheus:
 
     def wait_for(self, expression: str) -> None:
         """Wait until an expression comes to anything."""
+        self.wait_until(lambda: bool(self.query(expression)), f"having {expression}")
 
-        def is_there() -> bool:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = READY_S) -> None:
+        """Poll until something holds that is asked of Prometheus."""
+
+        def holds() -> bool:
             try:
-                return bool(self.query(expression))
+                return condition()
             except OSError:
                 return False
 
-        self._process.wait_until(is_there, what=f"having {expression}", timeout_s=READY_S)
+        self._process.wait_until(holds, what=what, timeout_s=timeout_s)
