@@ -12,9 +12,6 @@ pytestmark = pytest.mark.timeout(240)
 
 README = Reading(
     page="README.md",
-    left_out={
-        "## Develop": "CI does, and this is one of those tests",
-    },
     stays={".venv/bin/mirrord demo": "mirrord sync -c mirrord.yaml", "mirrord sync -c mirrord.yaml": None},
 )
 GET_STARTED = Reading(
