@@ -6,7 +6,7 @@ import json
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def promtool(*arguments: str, text: str = "") -> str:
 def prometheus(work_dir: Path, *target_ports: int, rules: Sequence[Path] = (), **others: int) -> Iterator[Prometheus]:
     """Start Prometheus, which asks ports of ours every second: those of mirrord, and of ``others`` by their jobs.
 
-    It evaluates the files of ``rules`` every second too.
+    It evaluates the files of ``rules`` twice a second.
     """
     jobs = {"mirrord": target_ports, **{job: (port,) for job, port in others.items()}}
     scrapes = [
@@ -40,7 +40,7 @@ def prometheus(work_dir: Path, *target_ports: int, rules: Sequence[Path] = (), *
         for job, ports in jobs.items()
     ]
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
         "scrape_configs": scrapes,
         "rule_files": [str(file) for file in rules],
     }
@@ -80,11 +80,15 @@ class Prometheus:
 
     def wait_for(self, expression: str) -> None:
         """Wait until an expression comes to anything."""
+        self.wait_until(lambda: bool(self.query(expression)), f"having {expression}")
 
-        def is_there() -> bool:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = READY_S) -> None:
+        """Poll until something holds that is asked of Prometheus."""
+
+        def holds() -> bool:
             try:
-                return bool(self.query(expression))
+                return condition()
             except OSError:
                 return False
 
-        self._process.wait_until(is_there, what=f"having {expression}", timeout_s=READY_S)
+        self._process.wait_until(holds, what=what, timeout_s=timeout_s)
