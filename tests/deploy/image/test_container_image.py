@@ -263,7 +263,10 @@ def test_first_start_without_anything_says_what_to_mount(contain: Contain) -> No
     done = contain(token=False).run()
 
     assert done.code == 2
-    assert "/etc/mirrord/mirrord.yaml: the file cannot be read: No such file or directory; write it (in a container: mount it" in done.stderr
+    assert (
+        "/etc/mirrord/mirrord.yaml: the file cannot be read: No such file or directory; write it (in a container: mount it"
+        in done.stderr
+    )
 
 
 def test_start_without_a_token_says_which_file_is_to_hold_one(
