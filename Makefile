@@ -63,9 +63,15 @@ schema: $(STAMPS)/run ## write the JSON Schema and the reference of the configur
 	cp $(STAMPS)/configuration.md docs/reference/configuration.md
 
 .PHONY: docs
-docs: $(STAMPS)/run ## write the reference of the command line anew
+docs: $(STAMPS)/run ## write the references of the command line and the environment anew
 	$(BIN)/python scripts/cli_reference.py > $(STAMPS)/cli.md
 	cp $(STAMPS)/cli.md docs/reference/cli.md
+	$(BIN)/python scripts/environment_reference.py > $(STAMPS)/environment.md
+	cp $(STAMPS)/environment.md docs/reference/environment.md
+
+.PHONY: chart
+chart: $(STAMPS)/run ## copy alerts and dashboards into the Helm chart, and write its tables and schema anew
+	$(BIN)/python scripts/chart_readme.py
 
 .PHONY: dashboards
 dashboards: $(STAMPS)/run ## write the Grafana dashboards anew

@@ -56,4 +56,6 @@ def copy(
         referrers=not no_referrers,
     )
     settings = registry_settings(config, plain_http)
-    return execute([rule], settings, output=output, progress=not no_progress, color=color, notes=verbose)
+    return execute(
+        [rule], settings, output=output, progress=not no_progress, color=color, notes=verbose, remembers=False
+    )

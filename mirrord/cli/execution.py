@@ -33,6 +33,7 @@ def execute(
     color: Colour,
     notes: bool = False,
     handover: Handover | None = None,
+    remembers: bool = True,
 ) -> int:
     """Carry out rules once; return the exit code.
 
@@ -44,6 +45,7 @@ def execute(
         color: when to use colours.
         notes: whether to tell on stderr what mirrord coped with.
         handover: writes what was asked for beside the result.
+        remembers: whether the state store is used that the environment names, which one process may have at a time.
 
     Raises:
         StartupError: a secret or certificate cannot be used; nothing was attempted.
@@ -58,7 +60,8 @@ def execute(
     events: EventSink = stream or shown
     if handover is not None:
         events = handover.listening(events)
-    report, code = run_rules(rules, settings, progress=shown, events=events, state=state_url(os.environ))
+    state = state_url(os.environ) if remembers else None
+    report, code = run_rules(rules, settings, progress=shown, events=events, state=state)
     if handover is not None:
         code = handover.write_reports(report, code)
     try:

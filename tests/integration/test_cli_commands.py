@@ -31,6 +31,26 @@ def test_copy_inspect_and_tags_work_on_a_real_registry(
     assert repositories.stdout == f"{target.address}/mirror/app\n"
 
 
+def test_copy_of_a_single_image_leaves_the_state_of_the_service_alone(
+    source: DockerRegistry, target: DockerRegistry, run_mirrord: RunMirrord, tmp_path: Path
+) -> None:
+    """In a container MIRRORD_STATE names what the service has open, just when somebody has to mend a tag by hand."""
+    scenes.push_image(source, "team/app", "1.0", [b"one"])
+    plain = ("--plain-http", source.address, "--plain-http", target.address)
+    state = tmp_path / "state" / "state.db"
+
+    copied = run_mirrord(
+        "copy",
+        f"{source.address}/team/app:1.0",
+        f"{target.address}/mirror/app",
+        *plain,
+        env={"MIRRORD_STATE": f"sqlite:///{state}"},
+    )
+
+    assert copied.code == 0, copied.stderr
+    assert not state.parent.exists()
+
+
 @pytest.mark.covers("C17")
 def test_delete_on_a_registry_that_deletes_by_digest_only_spares_other_tags(
     target: DockerRegistry, run_mirrord: RunMirrord

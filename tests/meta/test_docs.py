@@ -25,6 +25,8 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "benc
 EXAMPLES = ROOT / "config.example.yaml"
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BESIDE = re.compile(r"`([\w-]+\.json)`, beside it.*?^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""Files that a configuration names, and that the page shows too."""
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
@@ -48,9 +50,9 @@ NO_CODES = frozenset(
         # Variables of the environment.
         *("DOCKER_CONFIG", "DOCKERHUB_TOKEN", "FORCE_COLOR", "MIRRORD_CONFIG", "MIRRORD_LOG_LEVEL", "NO_COLOR"),
         *("MIRRORD_API_TOKEN_FILE", "MIRRORD_DRAIN_TIMEOUT", "MIRRORD_LISTEN", "MIRRORD_LOG_FORMAT", "MIRRORD_STATE"),
-        *("REGISTRY_AUTH_FILE", "SSL_CERT_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
+        *("REGISTRY_AUTH_FILE", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
         *("MIRRORD_PUSHGATEWAY_PASSWORD_FILE", "MIRRORD_PUSHGATEWAY_USERNAME"),
-        *("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"),
+        *("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_TOKEN", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"),
         *("AZURE_AUTHORITY_HOST", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"),
         *("AZURE_POD_IDENTITY_AUTHORITY_HOST", "AZURE_TENANT_ID", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
         *("CLOUDSDK_CONFIG", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"),
@@ -117,6 +119,8 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
 def test_configuration_that_a_page_shows_is_valid(page: Path, text: str, tmp_path: Path) -> None:
     file = tmp_path / "mirrord.yaml"
     file.write_text(text, "utf-8")
+    for name, content in BESIDE.findall(page.read_text("utf-8")):
+        (tmp_path / name).write_text(content, "utf-8")
 
     load_config(str(file), {})
 
