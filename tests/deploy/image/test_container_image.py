@@ -33,7 +33,7 @@ from tests.integration.processes import free_port
 from tests.integration.scenes import noise, push_image, tag_digest
 from tests.integration.servers import DockerRegistry, TLSFront
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 NAME = "localhost/mirrord:test"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -48,7 +48,7 @@ Contain = Callable[..., Container]
 
 
 @pytest.fixture(scope="module")
-def builder(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool) -> Builder:
+def builder(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool) -> Iterator[Builder]:
     require_tool("buildah", "mmdebstrap", "unshare", "setpriv")
     if os.geteuid() != 0:
         (pytest.fail if IN_CI else pytest.skip)("only root makes a base image and builds upon it here")
@@ -58,7 +58,8 @@ def builder(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool)
     make_base(made, BASE)
     make_uv(made, UV)
     fetch_wheels(made, BASE, made.directory)
-    return made
+    yield made
+    made.clear()
 
 
 @pytest.fixture(scope="module")
