@@ -27,7 +27,8 @@ from playwright.sync_api import Browser, sync_playwright
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.pictures.drawing import GAP_PX, ROW_PX, WIDTH_PX, Data, Line, panel_html  # noqa: E402 - found by the path above
+from scripts.pictures.data import Data, Line  # noqa: E402 - found by the path above
+from scripts.pictures.drawing import GAP_PX, ROW_PX, WIDTH_PX, panel_html  # noqa: E402 - the same
 from tests.deploy.dashboards.grafana import View, dashboard  # noqa: E402 - the same
 from tests.deploy.dashboards.incidents import Incidents, incidents  # noqa: E402 - the same
 from tests.deploy.dashboards.looking import Looking, legend  # noqa: E402 - the same
@@ -38,7 +39,7 @@ from tests.integration.prometheus import Prometheus, prometheus  # noqa: E402 - 
 
 CHROMIUM = "/usr/bin/chromium"
 SECONDS = 420
-LINE_S, BAR_S = 5, 15
+LINE_S, BAR_S = 3, 15
 MADE = (
     "Drawn by scripts/dashboard_pictures.py from the dashboard's file and a real Prometheus' answers, not by Grafana. "
     "Rules run every 5 s, names stand for registries on loopback ports."
@@ -82,7 +83,9 @@ def happen(work: Path, running: ExitStack, seconds: int) -> tuple[Prometheus, di
     daemon = running.enter_context(Daemon(runners["service"], world.config))
     file = work / "once" / "mirrord.prom"
     node = running.enter_context(served(file))
-    there = running.enter_context(prometheus(work, daemon.port, node=node))
+    there = running.enter_context(
+        prometheus(work, daemon.port, rules=[ROOT / "grafana/alerts/mirrord.yaml"], node=node)
+    )
     play(world, daemon, runners["once"], file, seconds)
     names = {
         world.source.address: "registry.internal",
@@ -90,6 +93,7 @@ def happen(work: Path, running: ExitStack, seconds: int) -> tuple[Prometheus, di
         world.west.address: "west.internal",
         world.frail.address: "edge.internal",
         world.hub.host: "hub.example",
+        world.private.host: "private.example",
         f"127.0.0.1:{daemon.port}": "mirrord-0:8080",
         f"127.0.0.1:{node}": "ci-7:9100",
     }
@@ -99,11 +103,15 @@ def happen(work: Path, running: ExitStack, seconds: int) -> tuple[Prometheus, di
 def play(world: Incidents, daemon: Daemon, once: Mirrord, file: Path, seconds: int) -> None:
     """Go through the incidents, at shares of the time that there is."""
     started = time.monotonic()
-    dice = Random(1)
+    dice = Random(1)  # noqa: S311 - no secret is made
     config = world.write_config(once.work_dir, beneath="once")
 
     def single() -> None:
         once.run("sync", "--once", "--no-progress", "-c", str(config), "--metrics-textfile", str(file))
+
+    def restart() -> None:
+        daemon.end()
+        daemon.start()
 
     acts: list[tuple[float, Callable[[], object]]] = [
         (0.12, lambda: world.be_short(12)),
@@ -114,7 +122,7 @@ def play(world: Incidents, daemon: Daemon, once: Mirrord, file: Path, seconds: i
         (0.4, world.spoil_config),
         (0.45, world.frail.start),
         (0.52, lambda: world.write_config(world.directory)),
-        (0.6, lambda: (daemon.end(), daemon.start())),
+        (0.6, restart),
         (0.7, lambda: world.be_short(8)),
         (0.75, lambda: world.publish("edge", "v1")),
         (0.85, single),

@@ -66,9 +66,12 @@ ROW: Final = Row(
         ),
         series(
             "Late event loop",
-            "By how much the event loop was late when last looked at. Above a second, answers and health checks are "
-            "late too: the instance needs more processor time, or something blocks it.",
-            Query(f"max by (instance) (mirrord_event_loop_lag_seconds{{{ALL}}})", "{{instance}}"),
+            "By how much the event loop was late at most when it was looked at. Above a second, answers and health "
+            "checks are late too: the instance needs more processor time, or something blocks it.",
+            Query(
+                f"max by (instance) (max_over_time(mirrord_event_loop_lag_seconds{{{ALL}}}[$__rate_interval]))",
+                "{{instance}}",
+            ),
             unit="s",
             nothing="no instance",
             thresholds=steps((0.25, NOTICE), (1, BAD), first=BLUE),
@@ -85,9 +88,10 @@ ROW: Final = Row(
         ),
         series(
             "Processor",
-            "Processors in use. mirrord works on one; at 1 for long it is the limit of how fast images move.",
+            "The share of a processor in use. mirrord works on one: at 100 % for long it is the limit of how fast "
+            "images move.",
             Query(f"sum by (instance) (rate(process_cpu_seconds_total{{{ALL}}}[$__rate_interval]))", "{{instance}}"),
-            unit="none",
+            unit="percentunit",
             nothing="no instance",
             thresholds=steps((1, NOTICE), first=BLUE),
         ),

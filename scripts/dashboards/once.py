@@ -166,6 +166,7 @@ FAILING: Final = Row(
             nothing="everything is in sync",
             thresholds=steps(first=NOTICE),
             links=(REMEDIES,),
+            height=7,
         ),
         ranking(
             "Kept back, and wrong contents",
@@ -180,6 +181,7 @@ FAILING: Final = Row(
             unit="short",
             nothing="nothing was kept back, all contents were right",
             thresholds=steps(first=NOTICE),
+            height=7,
         ),
         ranking(
             "Requests that failed or were sent again",
@@ -194,6 +196,7 @@ FAILING: Final = Row(
             unit="short",
             nothing="no request failed",
             thresholds=steps(first=NOTICE),
+            height=7,
         ),
     ),
 )
@@ -211,6 +214,7 @@ DONE: Final = Row(
             ),
             unit="short",
             nothing="no image was to be copied",
+            height=7,
         ),
         ranking(
             "Bytes",
@@ -222,6 +226,7 @@ DONE: Final = Row(
             Query(f"sum by (reason) (mirrord_bytes_saved_total{{{ALL}}}) > 0", "saved: {{reason}}", is_now=True),
             unit="bytes",
             nothing="no blob was needed",
+            height=7,
         ),
         ranking(
             "Blobs",
@@ -230,6 +235,7 @@ DONE: Final = Row(
             Query(f"sum by (outcome) (mirrord_blobs_total{{{ALL}}}) > 0", "{{outcome}}", is_now=True),
             unit="short",
             nothing="no blob was needed",
+            height=7,
         ),
     ),
 )
@@ -258,7 +264,7 @@ REGISTRIES: Final = Row(
             overrides=(
                 by_name("Registry", {"custom.minWidth": 180}),
                 cells("Requests", "none"),
-                cells("Slow", "s", thresholds=steps((1, NOTICE), (5, BAD), first=GREY), decimals=2),
+                cells("Slow", "s", thresholds=steps((1, NOTICE), (5, BAD), first=GREY)),
                 cells("Pauses", "s", decimals=0),
                 cells("Pulls left", "none"),
                 cells("Pulls in all", "none"),

@@ -17,6 +17,7 @@ from scripts.dashboards.parts import (
     Query,
     Row,
     coloured,
+    counted,
     dashed,
     read_more,
     steps,
@@ -65,16 +66,18 @@ REGISTRIES: Final = Row(
         ),
         series(
             "Requests that failed",
-            "The share of requests that the registry could not answer: `5xx`, or no answer at all. A few are retried "
-            "and hurt nobody; from one in ten on, things become slow, and then the registry is left alone for a while.",
+            "The share of requests that the registry could not answer, `5xx` or no answer at all, where there were any "
+            "in the time range. A few are retried and hurt nobody; from one in ten on, things become slow, and then "
+            "the registry is left alone for a while.",
             Query(
                 f'sum by (registry) (rate(mirrord_requests_total{{{REGISTRY}, code_class=~"5xx|none"}}'
                 f"[$__rate_interval])) / (sum by (registry) (rate(mirrord_requests_total{{{REGISTRY}}}"
-                "[$__rate_interval])) > 0)",
+                "[$__rate_interval])) > 0) and on (registry) (sum by (registry) (increase("
+                f'mirrord_requests_total{{{REGISTRY}, code_class=~"5xx|none"}}[$__range] @ end())) > 0)',
                 "{{registry}}",
             ),
             unit="percentunit",
-            nothing="no request",
+            nothing="no request failed",
             thresholds=steps((0.1, BAD), first=BLUE),
             top=0.12,
             links=(read_more("Troubleshooting", "troubleshooting.md"),),
@@ -103,7 +106,7 @@ REGISTRIES: Final = Row(
             "Requests that failed in passing and were sent again. `rate_limited`: the registry asked for patience. "
             "`unavailable`: no answer, or one that says try later. Many of them are the reason why runs take long.",
             Query(
-                f"sum by (registry, reason) (increase(mirrord_retries_total{{{REGISTRY}}}[$__rate_interval])) > 0",
+                counted("registry, reason", f"mirrord_retries_total{{{REGISTRY}}}") + " > 0",
                 "{{registry}}: {{reason}}",
             ),
             nothing="no request was sent again",
@@ -137,16 +140,12 @@ REGISTRIES: Final = Row(
             width=7,
             calcs=("lastNotNull", "min"),
         ),
-        series(
+        counts(
             "Throttled",
-            "For how much of the time the registry was left alone, since it asked for that (429) or pulls waited for "
-            "its quota. A pause counts whole when it begins, so that short peaks pass 100 %. Above 20 % for long: ask "
-            "less, or for a larger quota.",
-            Query(
-                f"sum by (registry) (rate(mirrord_throttled_seconds_total{{{REGISTRY}}}[$__rate_interval])) > 0",
-                "{{registry}}",
-            ),
-            unit="percentunit",
+            "Seconds for which a registry was left alone since it asked for that (429), or pulls waited for its quota; "
+            "a pause counts when it begins. More than a fifth of the time for long: ask less, or for a larger quota.",
+            Query(counted("registry", f"mirrord_throttled_seconds_total{{{REGISTRY}}}") + " > 0", "{{registry}}"),
+            unit="s",
             nothing="no registry asked for patience",
             links=(LIMITS,),
             width=6,
@@ -215,7 +214,7 @@ SAVED: Final = Row(
             "Blobs, by how they came there",
             "Blobs that targets needed: `uploaded`, `mounted` from another repository of the same registry, `existed` "
             "there already, `failed`.",
-            Query(f"sum by (outcome) (increase(mirrord_blobs_total{{{TARGET}}}[$__rate_interval]))", "{{outcome}}"),
+            Query(counted("outcome", f"mirrord_blobs_total{{{TARGET}}}"), "{{outcome}}"),
             nothing="no target",
             overrides=coloured(uploaded=DEEP_BLUE, mounted=BLUE, existed=GOOD, failed=BAD),
         ),

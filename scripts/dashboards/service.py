@@ -51,7 +51,7 @@ def dashboard() -> Json:
     annotations = [
         event(
             "Rules that began to fail",
-            "The end of the first run that failed after one that did not.",
+            "The end of the first run that failed after one that did not, or after the start of the service.",
             f"(mirrord_last_run_timestamp_seconds{{{RULE}}} * 1000) and on (job, instance, rule) "
             f"(mirrord_failed_runs{{{RULE}}} == 1)",
             BAD,

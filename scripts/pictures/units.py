@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 LARGE = ((1024**4, "TiB"), (1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
-LONG = ((86_400 * 7, "weeks"), (86_400, "days"), (3600, "hours"), (60, "mins"))
+LONG = ((86_400 * 7, "week"), (86_400, "day"), (3600, "hour"), (60, "min"))
 
 
 def written(value: float, unit: str, decimals: int | None = None) -> str:
@@ -35,4 +35,4 @@ def _decimals(value: float, decimals: int | None) -> int:
         return decimals
     if value == round(value):
         return 0
-    return max(0, 2 - int(math.floor(math.log10(abs(value)))) if abs(value) >= 0.01 else 3)  # noqa: PLR2004 - three digits
+    return max(0, 2 - math.floor(math.log10(abs(value))) if abs(value) >= 0.01 else 3)  # noqa: PLR2004 - three digits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -53,6 +54,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, require_tool: RequireTool) -
     directory = tmp_path_factory.mktemp("incidents")
     with ExitStack() as running:
         world = running.enter_context(incidents(directory))
+        world.bandwidth = "2MiB"
         world.begin()
         runners = {}
         for name in ("one", "two", "once"):
@@ -83,6 +85,8 @@ def happen(world: Incidents, there: Prometheus) -> None:
     world.frail.kill()
     world.publish("edge", "v1")
     world.be_short()
+    world.publish("web", size_bytes=4_000_000)
+    there.wait_for("sum(mirrord_transfers_in_flight) > 0")  # for two seconds, and a scrape is every second
     for name in ("app", "web", "app", "web"):
         world.publish(name)
         world.release(f"1.{time.monotonic_ns()}")
@@ -213,6 +217,24 @@ def test_variables_offer_what_there_is_and_narrow_the_panels(scene: Scene) -> No
     assert set(at("Behind, by rule", scene, {"rule": ["app"]})) <= {"app"}
     hosts = [scene.world.east.address, scene.world.west.address]
     assert set(at("Written to registries", scene, {"registry": hosts})) == set(hosts)
+
+
+def test_bars_add_up_to_what_was_counted(scene: Scene) -> None:
+    """Whatever the width of the bars. Rates extrapolate at the edges: a part of a step at most."""
+    (one,) = (one for one in asked(SERVICE) if one.where.endswith(" Runs, by how they ended A"))
+    chosen = {"instance": [f"127.0.0.1:{scene.one.port}"], "rule": ["app"]}
+    there, end = scene.service.there, time.time()
+    ran = f'mirrord_runs_total{{rule="app", result="ok", instance="127.0.0.1:{scene.one.port}"}}'
+    (first,) = there.ask("query", query=f"min_over_time({ran}[{RANGE_S}s])", time=end)["result"]
+    (last,) = there.ask("query", query=ran, time=end)["result"]
+    counted = float(last["value"][1]) - float(first["value"][1])
+
+    for step in (2, 5, 10):
+        view = dataclasses.replace(scene.service.view(chosen), interval_s=step)
+        found = scene.service.ask(one.expr, view, is_now=False, step=step, end=end)
+        bars = sum(float(value) for series in found for _, value in series["values"])
+        assert bars == pytest.approx(counted, rel=0.2), step
+    assert counted >= 5
 
 
 def test_two_instances_with_a_rule_of_one_name_have_rows_of_their_own(scene: Scene) -> None:

@@ -247,3 +247,28 @@ def test_promtool_parses_every_expression(name: str, tmp_path: Path, require_too
     assert not [expr for expr in exprs if "$" in expr.replace(r"\\$", "")]
     assert f"{len(exprs)} rules found" in promtool("check", "rules", str(file))
     assert len(panels(board)) <= len(exprs) / 4
+
+
+def test_bars_count_what_happened_in_their_step_alone() -> None:
+    """An increase over `$__rate_interval`, which is longer than a step, counts what lies between two steps twice."""
+    board = dashboard("mirrord")
+    bars = [one for one in panels(board) if one["fieldConfig"]["defaults"].get("custom", {}).get("drawStyle") == "bars"]
+
+    assert len(bars) >= 6
+    for panel in bars:
+        for target in panel["targets"]:
+            assert re.search(r"\[\$__rate_interval\]\)\) \* \$__interval_ms / 1000( > 0)?$", target["expr"]), panel[
+                "title"
+            ]
+            assert panel["interval"], "the least width of a bar"
+    assert not [one.where for one in all_asked() if re.search(r"increase\([^)]*\[\$__rate_interval", one.expr)]
+
+
+def test_numbers_are_those_of_this_moment() -> None:
+    """The last value of a range would show a service that is dead since an hour as it was an hour ago."""
+    for name in NAMES:
+        for panel in panels(dashboard(name)):
+            if panel["type"] in {"stat", "bargauge", "table"}:
+                assert all(target["instant"] and not target["range"] for target in panel["targets"]), panel["title"]
+            else:
+                assert all(target["range"] and not target["instant"] for target in panel["targets"]), panel["title"]

@@ -234,3 +234,15 @@ def test_annotations_take_moments_from_values(name: str) -> None:
         assert "* 1000" in one["expr"], "milliseconds"
         assert one["target"]["expr"] == one["expr"]
         assert one["textFormat"].endswith(".")
+
+
+def test_page_in_the_documentation_has_the_rows_of_the_dashboard() -> None:
+    page = (ROOT / "docs/how-to/watch-it-in-grafana.md").read_text("utf-8")
+    rows = [panel["title"] for panel in dashboard("mirrord")["panels"] if panel["type"] == "row"]
+    titles = {panel["title"] for panel in panels(dashboard("mirrord"))}
+
+    table = re.findall(r"^\| \*\*(.+?)\*\* \|.*\| (.+) \|$", page, re.MULTILINE)
+
+    assert [row for row, _ in table] == rows
+    begun = {title for _, begin in table for title in re.findall(r"\*(.+?)\*", begin)}
+    assert {title for title in begun if not any(name.startswith(title) for name in titles)} == set()
