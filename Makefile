@@ -63,18 +63,33 @@ schema: $(STAMPS)/run ## write the JSON Schema and the reference of the configur
 	cp $(STAMPS)/configuration.md docs/reference/configuration.md
 
 .PHONY: docs
-docs: $(STAMPS)/run ## write the reference of the command line anew
+docs: $(STAMPS)/run ## write the references of the command line and the environment anew
 	$(BIN)/python scripts/cli_reference.py > $(STAMPS)/cli.md
 	cp $(STAMPS)/cli.md docs/reference/cli.md
+	$(BIN)/python scripts/environment_reference.py > $(STAMPS)/environment.md
+	cp $(STAMPS)/environment.md docs/reference/environment.md
+
+.PHONY: chart
+chart: $(STAMPS)/run ## copy alerts and dashboards into the Helm chart, and write its tables and schema anew
+	$(BIN)/python scripts/chart_readme.py
 
 .PHONY: dashboards
 dashboards: $(STAMPS)/run ## write the Grafana dashboards anew
 	$(BIN)/python -m scripts.dashboards
 
 .PHONY: lock
-lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt
+lock: $(STAMPS)/run ## resolve the dependencies anew into constraints.txt, then `make hashes`
 	$(BIN)/uv pip compile --quiet --upgrade --universal --all-extras --group dev --no-header --no-annotate \
 		--output-file constraints.txt pyproject.toml
+	@$(MAKE) hashes
+
+.PHONY: hashes
+hashes: $(STAMPS)/run ## write the locks of the container image anew, with the versions of constraints.txt
+	@scripts/hashes.sh
+
+.PHONY: image
+image: ## build the container image with docker, podman or buildah (IMAGE=name:tag, IMAGE_ARGS="--build-arg ...")
+	@scripts/image.sh
 
 .PHONY: system
 system: ## the system tools that integration tests and the benchmark need (installs as root on Debian and Ubuntu)

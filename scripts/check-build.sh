@@ -13,8 +13,10 @@ require() {
 }
 
 require "$wheel" "$(.venv/bin/python -m zipfile -l "$wheel" | awk '{ print $1 }')" \
-    '^mirrord/py\.typed$' '^mirrord/config/mirrord\.schema\.json$' '^mirrord/web/page/index\.html$' '^mirrord/web/page/main\.js$' '^mirrord-.*/licenses/LICENSE$' '^mirrord-.*/entry_points\.txt$'
+    '^mirrord/py\.typed$' '^mirrord/config/mirrord\.schema\.json$' '^mirrord/web/page/index\.html$' '^mirrord/web/page/main\.js$' '^mirrord-.*/licenses/LICENSE$' '^mirrord-.*/entry_points\.txt$' \
+    '/share/mirrord/grafana/dashboards/mirrord\.json$' '/share/mirrord/grafana/alerts/mirrord\.yaml$'
 require "$sdist" "$(tar -tzf "$sdist")" \
-    '/pyproject\.toml$' '/LICENSE$' '/README\.md$' '/Makefile$' '/scripts/install\.sh$' '/constraints\.txt$' '/mirrord/py\.typed$' '/tests/conftest\.py$'
+    '/pyproject\.toml$' '/LICENSE$' '/README\.md$' '/Makefile$' '/scripts/install\.sh$' '/constraints\.txt$' '/mirrord/py\.typed$' '/tests/conftest\.py$' \
+    '/Dockerfile$' '/\.dockerignore$' '/requirements\.lock$' '/requirements-build\.lock$' '/grafana/dashboards/mirrord\.json$'
 .venv/bin/uv run --quiet --isolated --no-project --with "$wheel" mirrord version
 ls -l "$wheel" "$sdist"

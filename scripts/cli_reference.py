@@ -24,17 +24,7 @@ and exit codes are described in [output](output.md).
 References are `[host[:port]/]path[:tag][@digest]`; without a host they mean Docker Hub. An OCI image layout is
 `oci:DIRECTORY[:tag]`.
 
-| variable | meaning |
-| --- | --- |
-| `MIRRORD_CONFIG` | the configuration file, where `-c` is not given |
-| `MIRRORD_LOG_LEVEL` | `debug` prints tracebacks of errors; what the service logs |
-| `MIRRORD_STATE` | where the service remembers; single runs remember only where it is set |
-| `MIRRORD_LISTEN`, `MIRRORD_API_TOKEN_FILE` | address and token of the service; `healthcheck` needs no token |
-| `MIRRORD_LOG_FORMAT`, `MIRRORD_DRAIN_TIMEOUT` | [the service](../how-to/run-as-a-service.md#settings-of-the-process) |
-| `NO_COLOR`, `FORCE_COLOR`, `TERM` | colours, as [output](output.md#progress) says |
-| `DOCKER_CONFIG`, `HOME` | where docker's credentials are |
-| `REGISTRY_AUTH_FILE`, `XDG_RUNTIME_DIR`, `XDG_CONFIG_HOME`, `HOME` | where podman's credentials are |
-| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | asked only for registries with `proxy: environment` |
+The variables of the environment that commands read: [environment](environment.md).
 
 """
 

@@ -157,6 +157,7 @@ async def open_app(
     memory: Memory | None = None,
     history: History | None = None,
     numbers: Iterator[int] | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[App]:
     """Build the objects of a process, and close all connections at the end.
 
@@ -169,8 +170,9 @@ async def open_app(
         memory: what runs remember; None: nothing, from one run to the next.
         history: where runs are written down; None: nowhere.
         numbers: tell transfers apart; given where several applications follow each other in one process.
+        clock: tells the time and waits; None: the machine's.
     """
-    clock = SystemClock()
+    clock = clock or SystemClock()
     traffic = Traffic(events)
     explicit = [ExplicitCredentials(registry, read_secret) for registry in settings.values()]
     home = Path(environment.get("HOME") or Path("/nonexistent"))

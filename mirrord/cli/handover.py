@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NO_RULE = "mirrord"
 """Stands in reports for what ended a run as a whole."""
 
+OVERLAP = "STATE_LOCKED"
+"""The code of a run that found another process with its state."""
+
 
 class Handover:
     """Writes what was asked for at the end of a run, however it ends.
@@ -107,6 +110,8 @@ class Handover:
         report = report_of_failure(shown, self._started)
         self._write(report, exit_code, shown)
         self._sum_up(report, exit_code)  # the error is annotated where it is told
+        if shown.code == OVERLAP:
+            return  # the run that goes on delivers its own; ours would tell of failures of rules that nobody tried
         failed = [replace(report.rules[0], rule=rule.name, by_hand=False) for rule in self._rules]
         self._deliver_metrics(replace(report, rules=tuple(failed)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -193,7 +194,19 @@ def _read(path: str, file: str, stdin: BinaryIO | None) -> bytes:
             return opened.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "the path is not valid"
-        raise _unreadable(quote(file), f"the file cannot be read: {reason}") from None
+        raise _unreadable(quote(file), f"the file cannot be read: {reason}{_way_out(exc)}") from None
+
+
+def _way_out(exc: Exception) -> str:
+    """Return what to do where a container, or a service, shows its first user an error."""
+    if isinstance(exc, FileNotFoundError):
+        return (
+            "; write it (in a container: mount it there), or name another with -c or MIRRORD_CONFIG, which may be "
+            "empty for a command that needs none"
+        )
+    if isinstance(exc, PermissionError):
+        return f"; let user {os.geteuid()} read it"
+    return ""
 
 
 def _unreadable(file: str, message: str) -> ConfigError:

@@ -19,7 +19,7 @@ def made() -> dict[str, str]:
 
 def text_of(dashboard: Json) -> str:
     """Return a dashboard as it stands in its file."""
-    return json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(dashboard, indent=1, ensure_ascii=False) + "\n"
 
 
 def main(folder: Path) -> None:

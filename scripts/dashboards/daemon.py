@@ -6,7 +6,7 @@ from typing import Final
 
 from scripts.dashboards.freshness import ALL
 from scripts.dashboards.panels import number, series, states, table
-from scripts.dashboards.parts import BAD, BLUE, GOOD, NOTICE, Query, Row, by_name, read_more, steps, words
+from scripts.dashboards.parts import BAD, BLUE, GOOD, NOTICE, Query, Row, by_name, dashed, read_more, steps, words
 
 SERVICE: Final = read_more("Run it as a service", "how-to/run-as-a-service.md")
 
@@ -66,26 +66,32 @@ ROW: Final = Row(
         ),
         series(
             "Late event loop",
-            "By how much the event loop was late when last looked at. Above a second, answers and health checks are "
-            "late too: the instance needs more processor time, or something blocks it.",
-            Query(f"max by (instance) (mirrord_event_loop_lag_seconds{{{ALL}}})", "{{instance}}"),
+            "By how much the event loop was late at most when it was looked at. Above a second, answers and health "
+            "checks are late too: the instance needs more processor time, or something blocks it.",
+            Query(
+                f"max by (instance) (max_over_time(mirrord_event_loop_lag_seconds{{{ALL}}}[$__rate_interval]))",
+                "{{instance}}",
+            ),
             unit="s",
             nothing="no instance",
             thresholds=steps((0.25, NOTICE), (1, BAD), first=BLUE),
         ),
         series(
             "Memory",
-            "Resident memory. It grows with rules and images, and levels off; what grows for days is a leak. Compare "
-            "it with the limit of the container.",
+            "Resident memory, and the limit of the container if there is one (dashed). It grows with rules and images, "
+            "and levels off; what grows for days is a leak. Near its limit the process is killed: raise the limit.",
             Query(f"max by (instance) (process_resident_memory_bytes{{{ALL}}})", "{{instance}}"),
+            Query(f"max by (instance) (mirrord_memory_limit_bytes{{{ALL}}})", "{{instance}}: limit"),
             unit="bytes",
             nothing="no instance",
+            overrides=(dashed("/: limit$/"),),
         ),
         series(
             "Processor",
-            "Processors in use. mirrord works on one; at 1 for long it is the limit of how fast images move.",
+            "The share of a processor in use. mirrord works on one: at 100 % for long it is the limit of how fast "
+            "images move.",
             Query(f"sum by (instance) (rate(process_cpu_seconds_total{{{ALL}}}[$__rate_interval]))", "{{instance}}"),
-            unit="none",
+            unit="percentunit",
             nothing="no instance",
             thresholds=steps((1, NOTICE), first=BLUE),
         ),

@@ -86,11 +86,16 @@ NUMBERS: Final = (
     ),
     number(
         "Longest without success",
-        "The time since the last run with everything in sync, of the rule for which that is longest. Compare it with "
-        "the schedule of the rule, in the table below.",
-        Query(f"max(time() - mirrord_last_success_timestamp_seconds{{{RULE}}})", is_now=True),
+        "The time since the last run with everything in sync, of the rule for which that is longest; for one that "
+        "never succeeded, since the start of the service. Compare it with the schedule of the rule, in the table "
+        "below.",
+        Query(
+            f"max(time() - (mirrord_last_success_timestamp_seconds{{{RULE}}} or on (job, instance, rule) "
+            f"(0 * mirrord_fresh{{{RULE}}} + on (job, instance) group_left () process_start_time_seconds{{{ALL}}})))",
+            is_now=True,
+        ),
         unit="s",
-        nothing="no rule succeeded yet",
+        nothing="no rule",
         decimals=0,
     ),
 )
@@ -106,6 +111,7 @@ RULES: Final = table(
         "Promise": Query(f"max by (instance, rule) (mirrord_freshness_objective_seconds{{{RULE}}})", is_now=True),
         "Not in sync": Query(f'sum by (instance, rule) (mirrord_images{{{RULE}, state!="in_sync"}})', is_now=True),
         "Images": Query(f"sum by (instance, rule) (mirrord_images{{{RULE}}})", is_now=True),
+        "Failed in a row": Query(f"max by (instance, rule) (mirrord_failed_runs{{{RULE}}})", is_now=True),
         "Since last success": Query(
             f"time() - max by (instance, rule) (mirrord_last_success_timestamp_seconds{{{RULE}}})", is_now=True
         ),
@@ -115,6 +121,7 @@ RULES: Final = table(
         "To next run": Query(
             f"min by (instance, rule) (mirrord_next_run_timestamp_seconds{{{RULE}}}) - time()", is_now=True
         ),
+        "Interval": Query(f"max by (instance, rule) (mirrord_schedule_interval_seconds{{{RULE}}})", is_now=True),
     },
     labels={"rule": "Rule", "instance": "Instance"},
     nothing="no rule",
@@ -127,9 +134,11 @@ RULES: Final = table(
         cells("Promise", "s", decimals=0),
         cells("Not in sync", "none", thresholds=steps((1, NOTICE))),
         cells("Images", "none"),
+        cells("Failed in a row", "none", thresholds=steps((1, NOTICE), (3, BAD))),
         cells("Since last success", "s", decimals=0),
         cells("Since last run", "s", decimals=0),
         cells("To next run", "s", decimals=0),
+        cells("Interval", "s", decimals=0),
     ),
     links=(METRICS,),
 )
@@ -163,17 +172,19 @@ USED: Final = series(
 )
 
 KEPT: Final = states(
-    "When rules were behind",
-    "Each rule that was behind at some time in the range, and when. What flickers is a promise that is as long as the "
-    "schedule: give it more room.",
+    "When promises were broken",
+    "Each rule that broke its promise at some time in the range, and when. What flickers is a promise that is about as "
+    "long as the schedule and a run together: give it more room. Rules that promise nothing are not here.",
     Query(
-        f"min by (rule) (mirrord_fresh{{{RULE}}}) and on (rule) "
+        f"min by (rule) (mirrord_fresh{{{RULE}}} and on (job, instance, rule) "
+        f"mirrord_freshness_objective_seconds{{{RULE}}}) and on (rule) "
         f"(min by (rule) (min_over_time(mirrord_fresh{{{RULE}}}[$__range] @ end())) == 0)",
         "{{rule}}",
     ),
-    nothing="no rule was behind",
-    mappings=FRESH,
+    nothing="no promise was broken",
+    mappings=words({1: ("kept", GOOD), 0: ("broken", BAD)}),
     data_links=(OF_SERIES,),
+    links=(PROMISE,),
     width=8,
 )
 

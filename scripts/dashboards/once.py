@@ -77,6 +77,21 @@ FRESH: Final = Row(
             links=(IN_CI,),
         ),
         number(
+            "Never succeeded",
+            "Rules that ran, and of which no run ended with everything in sync, as far as the metrics know. The number "
+            "to the left knows nothing of them.",
+            Query(
+                f"count(mirrord_last_run_timestamp_seconds{{{RULE}}} unless on ({BY_RULE}) "
+                f"mirrord_last_success_timestamp_seconds{{{RULE}}}) or "
+                f"0 * count(mirrord_last_run_timestamp_seconds{{{RULE}}})",
+                is_now=True,
+            ),
+            unit="none",
+            nothing="no run has left metrics",
+            thresholds=steps((1, BAD)),
+            mappings=words({0: ("none", GOOD)}),
+        ),
+        number(
             "Worst use of a promise",
             "The time since the last success as a share of what the rule promises, of the rule where that is largest: "
             "from 100 % on nobody can say that the promise is kept.",
@@ -99,14 +114,6 @@ FRESH: Final = Row(
             nothing="no run has left metrics",
             decimals=0,
         ),
-        number(
-            "Version",
-            "The version of mirrord that ran. Several are shown one beside the other.",
-            Query(f"count by (version) (mirrord_build_info{{{ALL}}})", "{{version}}", is_now=True),
-            unit="none",
-            nothing="no run has left metrics",
-            shows="name",
-        ),
         table(
             "Rules",
             "How the last run of each rule ended. A dash: the rule promises nothing, or never succeeded as far as the "
@@ -122,6 +129,7 @@ FRESH: Final = Row(
                 "Since last run": of_rule(
                     f"time() - max by ({BY_RULE}) (mirrord_last_run_timestamp_seconds{{{RULE}}})"
                 ),
+                "Credential": of_rule(f"max by ({BY_RULE}) (mirrord_credential_refused{{{RULE}}})"),
                 "Whole run took": of_rule(f"max by ({BY_RULE}) (mirrord_run_duration_seconds_sum{{{RULE}}})"),
             },
             labels={"rule": "Rule", "job": "Job", "instance": "Instance"},
@@ -135,6 +143,7 @@ FRESH: Final = Row(
                 cells("Since last success", "s", decimals=0),
                 cells("Promise", "s", decimals=0),
                 cells("Since last run", "s", decimals=0),
+                cells("Credential", "none", mappings=words({0: ("accepted", GREY), 1: ("refused", BAD)})),
                 cells("Whole run took", "s", decimals=1),
             ),
             links=(REMEDIES,),
@@ -157,6 +166,7 @@ FAILING: Final = Row(
             nothing="everything is in sync",
             thresholds=steps(first=NOTICE),
             links=(REMEDIES,),
+            height=7,
         ),
         ranking(
             "Kept back, and wrong contents",
@@ -171,6 +181,7 @@ FAILING: Final = Row(
             unit="short",
             nothing="nothing was kept back, all contents were right",
             thresholds=steps(first=NOTICE),
+            height=7,
         ),
         ranking(
             "Requests that failed or were sent again",
@@ -185,6 +196,7 @@ FAILING: Final = Row(
             unit="short",
             nothing="no request failed",
             thresholds=steps(first=NOTICE),
+            height=7,
         ),
     ),
 )
@@ -202,9 +214,10 @@ DONE: Final = Row(
             ),
             unit="short",
             nothing="no image was to be copied",
+            height=7,
         ),
         ranking(
-            "Blobs and bytes not sent",
+            "Bytes",
             "Bytes of blobs that were read and written, by registry, and those that were saved, by reason.",
             Query(f"sum by (registry) (mirrord_bytes_read_total{{{ALL}}}) > 0", "read from {{registry}}", is_now=True),
             Query(
@@ -213,6 +226,7 @@ DONE: Final = Row(
             Query(f"sum by (reason) (mirrord_bytes_saved_total{{{ALL}}}) > 0", "saved: {{reason}}", is_now=True),
             unit="bytes",
             nothing="no blob was needed",
+            height=7,
         ),
         ranking(
             "Blobs",
@@ -221,6 +235,7 @@ DONE: Final = Row(
             Query(f"sum by (outcome) (mirrord_blobs_total{{{ALL}}}) > 0", "{{outcome}}", is_now=True),
             unit="short",
             nothing="no blob was needed",
+            height=7,
         ),
     ),
 )
@@ -249,14 +264,23 @@ REGISTRIES: Final = Row(
             overrides=(
                 by_name("Registry", {"custom.minWidth": 180}),
                 cells("Requests", "none"),
-                cells("Slow", "s", thresholds=steps((1, NOTICE), (5, BAD), first=GREY), decimals=2),
+                cells("Slow", "s", thresholds=steps((1, NOTICE), (5, BAD), first=GREY)),
                 cells("Pauses", "s", decimals=0),
                 cells("Pulls left", "none"),
                 cells("Pulls in all", "none"),
                 cells("Left alone", "none", mappings=words({0: ("no", GREY), 1: ("yes", BAD)})),
             ),
             links=(read_more("Limits and quotas", "how-to/limit-rates-and-quotas.md"),),
-            width=16,
+            width=13,
+            height=8,
+        ),
+        number(
+            "Version",
+            "The version of mirrord that ran. Several are shown one beside the other.",
+            Query(f"count by (version) (mirrord_build_info{{{ALL}}})", "{{version}}", is_now=True),
+            unit="none",
+            nothing="no run has left metrics",
+            shows="name",
             height=8,
         ),
         ranking(
@@ -271,6 +295,7 @@ REGISTRIES: Final = Row(
             unit="s",
             nothing="nothing was copied",
             decimals=1,
+            width=7,
         ),
     ),
 )
@@ -286,7 +311,7 @@ OVER_TIME: Final = Row(
             nothing="no rule has succeeded",
         ),
         series(
-            "Images that are not in sync",
+            "Images not in sync, run by run",
             "What each run left that its targets do not serve as the source does, by state.",
             Query(f'sum by (state) (mirrord_images{{{RULE}, state!="in_sync"}}) > 0', "{{state}}"),
             unit="short",

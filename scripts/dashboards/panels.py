@@ -8,8 +8,7 @@ from typing import Final
 from scripts.dashboards.parts import PLAIN, Json, Panel, Query, by_name
 
 BARS_OF: Final = "2m"
-"""The least width of a bar of counts. A bar counts what happened in `$__rate_interval`: from two minutes on that is the
-width of the bar and one scrape, so that nothing is counted twice or left out."""
+"""The least width of a bar of counts: narrower ones would be nearly all empty, or one high."""
 
 
 def number(
@@ -99,6 +98,7 @@ def counts(
     description: str,
     *queries: Query,
     nothing: str,
+    unit: str = "short",
     overrides: Sequence[Json] = (),
     links: Sequence[Json] = (),
     data_links: Sequence[Json] = (),
@@ -121,7 +121,7 @@ def counts(
         title,
         description,
         queries,
-        unit="short",
+        unit=unit,
         nothing=nothing,
         thresholds=PLAIN,
         overrides=overrides,
@@ -211,6 +211,7 @@ def ranking(
     data_links: Sequence[Json] = (),
     width: int = 8,
     decimals: int | None = None,
+    height: int = 8,
 ) -> Panel:
     """Return a panel with a bar for each name."""
     defaults = _defaults(unit, nothing, thresholds, (), decimals)
@@ -235,7 +236,7 @@ def ranking(
         },
         "links": list(links),
     }
-    return Panel(title, "bargauge", description, width, 8, body)
+    return Panel(title, "bargauge", description, width, height, body)
 
 
 def table(

@@ -49,6 +49,14 @@ class Query:
         }
 
 
+def counted(by: str, counter: str) -> str:
+    """Return how much a counter grew within each step, by labels: the sum over all steps is what was counted.
+
+    `increase()` over `$__rate_interval` would count what happens in the scrape between two steps in both of them.
+    """
+    return f"sum by ({by}) (rate({counter}[$__rate_interval])) * $__interval_ms / 1000"
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
     """A panel without its place; ``width`` of 24 columns, ``height`` in rows of 30 pixels."""

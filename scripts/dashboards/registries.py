@@ -17,6 +17,7 @@ from scripts.dashboards.parts import (
     Query,
     Row,
     coloured,
+    counted,
     dashed,
     read_more,
     steps,
@@ -31,17 +32,11 @@ LIMITS: Final = read_more("Limits and quotas", "how-to/limit-rates-and-quotas.md
 
 
 def time_to(methods: str) -> tuple[Query, Query]:
-    """Return how long half and 95 of 100 requests of these methods take, by registry."""
+    """Return how long 95 of 100 requests of these methods take, by registry, and half of all of them together."""
+    buckets = f'mirrord_request_duration_seconds_bucket{{{REGISTRY}, method=~"{methods}"}}[$__rate_interval]'
     return (
-        Query(_within(0.5, methods), "{{registry}}: half"),
-        Query(_within(0.95, methods), "{{registry}}: 95 of 100"),
-    )
-
-
-def _within(share: float, methods: str) -> str:
-    return (
-        f"histogram_quantile({share:g}, sum by (le, registry) (rate("
-        f'mirrord_request_duration_seconds_bucket{{{REGISTRY}, method=~"{methods}"}}[$__rate_interval])))'
+        Query(f"histogram_quantile(0.95, sum by (le, registry) (rate({buckets})))", "{{registry}}"),
+        Query(f"histogram_quantile(0.5, sum by (le) (rate({buckets})))", "half of all"),
     )
 
 
@@ -71,16 +66,18 @@ REGISTRIES: Final = Row(
         ),
         series(
             "Requests that failed",
-            "The share of requests that the registry could not answer: `5xx`, or no answer at all. A few are retried "
-            "and hurt nobody; from one in ten on, things become slow, and then the registry is left alone for a while.",
+            "The share of requests that the registry could not answer, `5xx` or no answer at all, where there were any "
+            "in the time range. A few are retried and hurt nobody; from one in ten on, things become slow, and then "
+            "the registry is left alone for a while.",
             Query(
                 f'sum by (registry) (rate(mirrord_requests_total{{{REGISTRY}, code_class=~"5xx|none"}}'
                 f"[$__rate_interval])) / (sum by (registry) (rate(mirrord_requests_total{{{REGISTRY}}}"
-                "[$__rate_interval])) > 0)",
+                "[$__rate_interval])) > 0) and on (registry) (sum by (registry) (increase("
+                f'mirrord_requests_total{{{REGISTRY}, code_class=~"5xx|none"}}[$__range] @ end())) > 0)',
                 "{{registry}}",
             ),
             unit="percentunit",
-            nothing="no request",
+            nothing="no request failed",
             thresholds=steps((0.1, BAD), first=BLUE),
             top=0.12,
             links=(read_more("Troubleshooting", "troubleshooting.md"),),
@@ -91,14 +88,16 @@ REGISTRIES: Final = Row(
             "line, 95 of 100 no longer than the other. Seconds here, with few requests, are a slow registry or "
             "network.",
             *time_to("GET|HEAD"),
+            overrides=(dashed("/^half of all$/"),),
             unit="s",
             nothing="no request",
         ),
         series(
             "Time of uploads (POST, PUT, PATCH)",
-            "How long requests take that write, with their whole body: the size of the blobs is in it. Compare it with "
-            "itself, not with other registries.",
+            "How long requests take that write, with their whole body: the size of the blobs is in it. 95 of 100 take "
+            "no longer than the line of the registry, half of all no longer than the dashed one.",
             *time_to("POST|PUT|PATCH"),
+            overrides=(dashed("/^half of all$/"),),
             unit="s",
             nothing="no upload",
         ),
@@ -107,7 +106,7 @@ REGISTRIES: Final = Row(
             "Requests that failed in passing and were sent again. `rate_limited`: the registry asked for patience. "
             "`unavailable`: no answer, or one that says try later. Many of them are the reason why runs take long.",
             Query(
-                f"sum by (registry, reason) (increase(mirrord_retries_total{{{REGISTRY}}}[$__rate_interval])) > 0",
+                counted("registry, reason", f"mirrord_retries_total{{{REGISTRY}}}") + " > 0",
                 "{{registry}}: {{reason}}",
             ),
             nothing="no request was sent again",
@@ -116,7 +115,8 @@ REGISTRIES: Final = Row(
         number(
             "Least of a quota left",
             "What is left of the pulls of a window, for the registry where that is least, as it said last. Below a "
-            "tenth images begin to wait: log in, take fewer tags, or use a mirror.",
+            "tenth images begin to wait: log in, take fewer tags, or use a mirror. Docker Hub tells; other registries "
+            "are asked where `quota.reserve` is set.",
             Query(
                 f"min(mirrord_rate_limit_remaining{{{REGISTRY}}} / mirrord_rate_limit_limit{{{REGISTRY}}})", is_now=True
             ),
@@ -140,22 +140,18 @@ REGISTRIES: Final = Row(
             width=7,
             calcs=("lastNotNull", "min"),
         ),
-        series(
+        counts(
             "Throttled",
-            "For how much of the time the registry was left alone, since it asked for that (429) or pulls waited for "
-            "its quota. A pause counts whole when it begins, so that short peaks pass 100 %. Above 20 % for long: ask "
-            "less, or for a larger quota.",
-            Query(
-                f"sum by (registry) (rate(mirrord_throttled_seconds_total{{{REGISTRY}}}[$__rate_interval])) > 0",
-                "{{registry}}",
-            ),
-            unit="percentunit",
+            "Seconds for which a registry was left alone since it asked for that (429), or pulls waited for its quota; "
+            "a pause counts when it begins. More than a fifth of the time for long: ask less, or for a larger quota.",
+            Query(counted("registry", f"mirrord_throttled_seconds_total{{{REGISTRY}}}") + " > 0", "{{registry}}"),
+            unit="s",
             nothing="no registry asked for patience",
             links=(LIMITS,),
             width=6,
         ),
         states(
-            "Registries left alone",
+            "When registries were left alone",
             "When a registry kept failing and was left alone, but for a probe now and then. Rules that need it fail "
             "meanwhile.",
             Query(f"max by (registry) (mirrord_breaker_open{{{REGISTRY}}})", "{{registry}}"),
@@ -218,7 +214,7 @@ SAVED: Final = Row(
             "Blobs, by how they came there",
             "Blobs that targets needed: `uploaded`, `mounted` from another repository of the same registry, `existed` "
             "there already, `failed`.",
-            Query(f"sum by (outcome) (increase(mirrord_blobs_total{{{TARGET}}}[$__rate_interval]))", "{{outcome}}"),
+            Query(counted("outcome", f"mirrord_blobs_total{{{TARGET}}}"), "{{outcome}}"),
             nothing="no target",
             overrides=coloured(uploaded=DEEP_BLUE, mounted=BLUE, existed=GOOD, failed=BAD),
         ),

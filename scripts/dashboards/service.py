@@ -50,12 +50,12 @@ def dashboard() -> Json:
     ]
     annotations = [
         event(
-            "Failed runs",
-            "The moment at which a run ended with something failed.",
+            "Rules that began to fail",
+            "The end of the first run that failed after one that did not, or after the start of the service.",
             f"(mirrord_last_run_timestamp_seconds{{{RULE}}} * 1000) and on (job, instance, rule) "
-            f'(increase(mirrord_runs_total{{{RULE}, result="failed"}}[$__rate_interval]) > 0)',
+            f"(mirrord_failed_runs{{{RULE}}} == 1)",
             BAD,
-            title="{{rule}} failed",
+            title="{{rule}} began to fail",
             tags="rule",
         ),
         event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from scripts.dashboards.freshness import ALL, RULE
-from scripts.dashboards.panels import cells, counts, number, ranking, series, table
+from scripts.dashboards.panels import cells, counts, number, ranking, series, states, table
 from scripts.dashboards.parts import (
     BAD,
     BLUE,
@@ -16,10 +16,12 @@ from scripts.dashboards.parts import (
     OF_CELL,
     OF_SERIES,
     PURPLE,
+    REPOSITORY,
     Query,
     Row,
     by_name,
     coloured,
+    counted,
     read_more,
     steps,
     words,
@@ -32,42 +34,57 @@ STATES: Final = coloured(out_of_sync=BLUE, copying=DEEP_BLUE, waiting=GREY, bloc
 REMEDIES: Final = read_more("Errors, and what to do", "reference/errors.md")
 TROUBLE: Final = read_more("Troubleshooting", "troubleshooting.md")
 
+RUNBOOKS: Final = {
+    "title": "Runbooks",
+    "url": f"{REPOSITORY.replace('/blob/', '/tree/')}/runbooks",
+    "targetBlank": True,
+}
+
 MOVING: Final = Row(
     "What is moving?",
     (
         series(
             "Read from registries",
-            "Bytes of blobs a second that mirrord reads. Flat at nothing is well while nothing changes at the sources. "
-            "Where it is lower than the line allows while much waits: look at throttling, and at `bandwidth`.",
+            "Bytes of blobs a second that mirrord reads, from registries that were read in the time range. Nothing is "
+            "well while nothing changes at the sources. Where it is lower than the line allows while much waits: look "
+            "at throttling, and at `bandwidth`.",
             Query(
-                f"sum by (registry) (rate(mirrord_bytes_read_total{{{REGISTRY}}}[$__rate_interval]))", "{{registry}}"
+                f"sum by (registry) (rate(mirrord_bytes_read_total{{{REGISTRY}}}[$__rate_interval])) and on (registry) "
+                f"(sum by (registry) (increase(mirrord_bytes_read_total{{{REGISTRY}}}[$__range] @ end())) > 0)",
+                "{{registry}}",
             ),
             unit="binBps",
-            nothing="no registry",
+            nothing="nothing was read",
         ),
         series(
             "Written to registries",
-            "Bytes of blobs a second that targets took. Less than was read is a failure or a loss; more is one read "
-            "that feeds several targets.",
+            "Bytes of blobs a second that targets took, of those that took any in the time range. Less than was read "
+            "is a failure or a loss; more is one read that feeds several targets.",
             Query(
-                f"sum by (registry) (rate(mirrord_bytes_written_total{{{REGISTRY}}}[$__rate_interval]))", "{{registry}}"
+                f"sum by (registry) (rate(mirrord_bytes_written_total{{{REGISTRY}}}[$__rate_interval])) "
+                "and on (registry) "
+                f"(sum by (registry) (increase(mirrord_bytes_written_total{{{REGISTRY}}}[$__range] @ end())) > 0)",
+                "{{registry}}",
             ),
             unit="binBps",
-            nothing="no registry",
+            nothing="nothing was written",
         ),
         series(
             "Transfers in flight",
-            "Transfers of blobs that involve the registry now; one between two registries is in both lines. A line "
-            "that stays at a level while nothing is read or written is a registry that hangs.",
-            Query(f"sum by (registry) (mirrord_transfers_in_flight{{{REGISTRY}}})", "{{registry}}"),
+            "Most transfers of blobs at a time that involved the registry; one between two registries is in both "
+            "lines. A line that stays at a level while nothing is read or written is a registry that hangs.",
+            Query(
+                f"sum by (registry) (max_over_time(mirrord_transfers_in_flight{{{REGISTRY}}}[$__rate_interval])) > 0",
+                "{{registry}}",
+            ),
             unit="short",
-            nothing="no registry",
+            nothing="nothing was under way",
         ),
         counts(
             "Images",
             "Images (tags on targets) that were copied, kept back by a policy, or failed. Those that fail or are kept "
             "back again in each run count again.",
-            Query(f"sum by (result) (increase(mirrord_images_copied_total{{{RULE}}}[$__rate_interval]))", "{{result}}"),
+            Query(counted("result", f"mirrord_images_copied_total{{{RULE}}}"), "{{result}}"),
             nothing="no rule",
             overrides=WENT,
         ),
@@ -93,7 +110,10 @@ MOVING: Final = Row(
             "Waiting",
             "Images that are copied now, images that wait to be, and rules that wait to begin. Rules that wait for "
             "long wait for another that writes what they read.",
-            Query(f'sum(mirrord_images{{{RULE}, state="copying"}})', "images being copied"),
+            Query(
+                f'sum(max_over_time(mirrord_images{{{RULE}, state="copying"}}[$__rate_interval]))',
+                "images being copied",
+            ),
             Query(f'sum(mirrord_images{{{RULE}, state=~"out_of_sync|waiting"}})', "images that wait"),
             Query(f"sum(mirrord_queue_depth{{{ALL}}})", "rules that wait to begin"),
             unit="short",
@@ -124,6 +144,26 @@ PERSON: Final = table(
         cells("Images", "none", thresholds=steps(first=BAD)),
     ),
     links=(REMEDIES,),
+    width=12,
+    height=8,
+)
+
+ALERTS: Final = table(
+    "Alerts that fire",
+    "Alerts on mirrord that fire now, if Prometheus has the rules of grafana/alerts. What each means and what to do is "
+    "in its runbook.",
+    {
+        "Alerts": Query(
+            'count by (alertname, severity, rule) (ALERTS{job=~"$job|", alertname=~"Mirrord.+", alertstate="firing"})',
+            is_now=True,
+        )
+    },
+    labels={"alertname": "Alert", "severity": "Severity", "rule": "Rule"},
+    nothing="no alert fires, or the rules are not loaded",
+    sort_by="Severity",
+    is_descending=False,
+    overrides=(by_name("Rule", {"links": [OF_CELL]}), by_name("Alerts", {"custom.hidden": True})),
+    links=(RUNBOOKS,),
     width=12,
     height=8,
 )
@@ -197,6 +237,7 @@ FAILING: Final = Row(
             mappings=words({0: ("none", GOOD)}),
         ),
         PERSON,
+        ALERTS,
         series(
             "Images that are not in sync",
             "Images (tags on targets) that targets do not serve as the source does, by state. `out_of_sync`, `copying` "
@@ -206,13 +247,12 @@ FAILING: Final = Row(
             nothing="everything is in sync",
             overrides=STATES,
             is_stacked=True,
-            width=12,
         ),
         counts(
             "Runs, by how they ended",
             "`failed`: at least one image failed. `refused`: a policy kept something back. `interrupted`: the service "
             "ended meanwhile.",
-            Query(f"sum by (result) (increase(mirrord_runs_total{{{RULE}}}[$__rate_interval]))", "{{result}}"),
+            Query(counted("result", f"mirrord_runs_total{{{RULE}}}"), "{{result}}"),
             nothing="no rule",
             overrides=WENT,
         ),
@@ -221,8 +261,7 @@ FAILING: Final = Row(
             "Images (tags on targets) that failed. A rule that is there all the time fails for a lasting reason: "
             "credentials, a missing repository, a registry that is down. Click it for the errors.",
             Query(
-                "sum by (rule) (increase("
-                f'mirrord_images_copied_total{{{RULE}, result="failed"}}[$__rate_interval])) > 0',
+                counted("rule", f'mirrord_images_copied_total{{{RULE}, result="failed"}}') + " > 0",
                 "{{rule}}",
             ),
             nothing="no image failed",
@@ -234,7 +273,7 @@ FAILING: Final = Row(
             "`immutable`: a tag that is never to move moved at the source. `overwrite`: the target has a tag that the "
             "rule may not replace. `rollback`: a tag went back to an older digest.",
             Query(
-                f"sum by (rule, reason) (increase(mirrord_guard_refusals_total{{{RULE}}}[$__rate_interval])) > 0",
+                counted("rule, reason", f"mirrord_guard_refusals_total{{{RULE}}}") + " > 0",
                 "{{rule}}: {{reason}}",
             ),
             nothing="no policy kept anything back",
@@ -245,8 +284,7 @@ FAILING: Final = Row(
             "Contents that were not what the registry promised; they were not used. `digest`, `size`: what was read. "
             "`read_back`: a tag at the target served something else than was put: somebody else writes there too.",
             Query(
-                "sum by (registry, reason) (increase("
-                f"mirrord_integrity_errors_total{{{REGISTRY}}}[$__rate_interval])) > 0",
+                counted("registry, reason", f"mirrord_integrity_errors_total{{{REGISTRY}}}") + " > 0",
                 "{{registry}}: {{reason}}",
             ),
             nothing="all contents were right",
@@ -256,12 +294,37 @@ FAILING: Final = Row(
             "`overlap`: the rule still ran; it takes longer than its schedule. `missed`: the service was not there, or "
             "the clock jumped. `draining`: it was about to end.",
             Query(
-                f"sum by (rule, reason) (increase(mirrord_schedule_skipped_total{{{RULE}}}[$__rate_interval])) > 0",
+                counted("rule, reason", f"mirrord_schedule_skipped_total{{{RULE}}}") + " > 0",
                 "{{rule}}: {{reason}}",
             ),
             nothing="no moment was missed",
             data_links=(OF_SERIES,),
             links=(read_more("Schedules", "reference/schedules.md"),),
+        ),
+        series(
+            "Failed runs one after another",
+            "How many runs of a rule failed one after another, up to then. Up to two is a passing failure; more is a "
+            "lasting one: somebody has to look. Rules that do not fail have no line.",
+            Query(f"max by (rule) (mirrord_failed_runs{{{RULE}}}) > 0", "{{rule}}"),
+            unit="short",
+            nothing="no rule fails",
+            data_links=(OF_SERIES,),
+            links=(TROUBLE,),
+        ),
+        states(
+            "When credentials were refused",
+            "Each rule whose runs failed at some time in the range since a registry refused its credential, or since "
+            "there was none. Mend the secret: it is read anew, nothing needs a restart.",
+            Query(
+                f"max by (rule) (mirrord_credential_refused{{{RULE}}}) and on (rule) "
+                f"(max by (rule) (max_over_time(mirrord_credential_refused{{{RULE}}}[$__range] @ end())) == 1)",
+                "{{rule}}",
+            ),
+            nothing="no credential was refused",
+            mappings=words({0: ("accepted", GOOD), 1: ("refused", BAD)}),
+            data_links=(OF_SERIES,),
+            links=(read_more("Private registries", "how-to/use-a-private-registry.md"),),
+            width=8,
         ),
         ranking(
             "Slowest rules",

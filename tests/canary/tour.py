@@ -22,6 +22,7 @@ from mirrord.sync.estimating import forecast
 from mirrord.sync.run import Run
 from tests.canary.places import OTHER, Place
 from tests.fakes.clients import Recorder
+from tests.fakes.clock import HastyClock
 from tests.fakes.images import make_artifact, make_image, make_index
 from tests.fakes.runs import Pass, carry_out, process, rule
 from tests.fakes.stores import put
@@ -70,6 +71,7 @@ async def take(place: Place, *, runs: int = 2) -> Tour:
         environment=place.environment,
         events=events,
         passwords=place.passwords,
+        clock=HastyClock(),
     ) as app:
         tour.texts += [repr(app.registries.settings(host)) for host in place.settings]
         await _run(tour, app, place, runs)

@@ -17,6 +17,7 @@ from mirrord.planning.pattern import PathPattern
 from mirrord.planning.report import Outcome, RuleReport, TrafficReport, UnitResult
 from mirrord.planning.rule import Referrers, RepositorySelector, Rule, Source
 from mirrord.planning.target import TargetTemplate
+from mirrord.ports.clock import Clock
 from mirrord.ports.events import EventSink, NullSink
 from mirrord.ports.memory import Memory
 from mirrord.ports.settings import EnvSecret, RegistrySettings, Secret
@@ -72,12 +73,13 @@ async def process(
     events: EventSink | None = None,
     passwords: Mapping[str, str] | None = None,
     memory: Memory | None = None,
+    clock: Clock | None = None,
 ) -> AsyncIterator[App]:
     """Open what a process of mirrord works with.
 
     ``settings`` replace what is set otherwise for the registries that it is ``logged`` in to. Without a net registries
     are reached by their addresses. ``passwords`` are those behind variables; of others the name is the password.
-    With a ``memory`` it remembers.
+    With a ``memory`` it remembers. The ``clock`` is the machine's unless another is given.
     """
 
     async def read_secret(secret: Secret) -> str:
@@ -92,6 +94,7 @@ async def process(
         events=events or NullSink(),
         network=Network() if internet is None else Network(transport=internet.transport, resolver=internet.resolve),
         memory=memory,
+        clock=clock,
     ) as app:
         yield app
 

@@ -29,13 +29,19 @@ def promtool(*arguments: str, text: str = "") -> str:
 
 
 @contextmanager
-def prometheus(work_dir: Path, *target_ports: int, rules: Sequence[Path] = ()) -> Iterator[Prometheus]:
-    """Start Prometheus, which asks ports of ours every second, and evaluates rules twice a second."""
-    targets = [f"127.0.0.1:{target_port}" for target_port in target_ports]
-    scrape = {"job_name": "mirrord", "static_configs": [{"targets": targets}]}
+def prometheus(work_dir: Path, *target_ports: int, rules: Sequence[Path] = (), **others: int) -> Iterator[Prometheus]:
+    """Start Prometheus, which asks ports of ours every second: those of mirrord, and of ``others`` by their jobs.
+
+    It evaluates the files of ``rules`` twice a second.
+    """
+    jobs = {"mirrord": target_ports, **{job: (port,) for job, port in others.items()}}
+    scrapes = [
+        {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
+        for job, ports in jobs.items()
+    ]
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "500ms"},
-        "scrape_configs": [scrape],
+        "scrape_configs": scrapes,
         "rule_files": [str(file) for file in rules],
     }
     (work_dir / "prometheus.yaml").write_text(json.dumps(config), "utf-8")

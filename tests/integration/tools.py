@@ -187,7 +187,7 @@ def reference(server: Server, name: str) -> str:
     return f"docker://{server.address}/{name}"
 
 
-def run_tool(command: Sequence[str], *, home: Path) -> bytes:
+def run_tool(command: Sequence[str], *, home: Path, timeout_s: float = TOOL_S) -> bytes:
     """Run a command with a home of its own, where no credential of the user is found; return its standard output.
 
     Raises:
@@ -195,7 +195,7 @@ def run_tool(command: Sequence[str], *, home: Path) -> bytes:
     """
     env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
     env |= dict.fromkeys(("HOME", "TMPDIR", "XDG_RUNTIME_DIR"), str(home))
-    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=TOOL_S)
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=timeout_s)
     if done.returncode != 0:
         written = done.stderr.decode("utf-8", "replace").strip()
         raise ToolError(f"{Path(command[0]).name} ended with {done.returncode}:\n{written}")

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import typer.main
-import yaml
 
 from mirrord.cli.main import make_app
 from mirrord.config.loader import load_config
@@ -24,9 +23,10 @@ from tests.traps.table import BULK_NUMBERS, NUMBERS, PROGRAMS, TRAPS
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench/README.md"])
 EXAMPLES = ROOT / "config.example.yaml"
-PIPELINES = ROOT / "docs/how-to/run-in-ci.md"
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BESIDE = re.compile(r"`([\w-]+\.json)`, beside it.*?^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""Files that a configuration names, and that the page shows too."""
 INLINE_CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
@@ -50,9 +50,9 @@ NO_CODES = frozenset(
         # Variables of the environment.
         *("DOCKER_CONFIG", "DOCKERHUB_TOKEN", "FORCE_COLOR", "MIRRORD_CONFIG", "MIRRORD_LOG_LEVEL", "NO_COLOR"),
         *("MIRRORD_API_TOKEN_FILE", "MIRRORD_DRAIN_TIMEOUT", "MIRRORD_LISTEN", "MIRRORD_LOG_FORMAT", "MIRRORD_STATE"),
-        *("REGISTRY_AUTH_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
+        *("REGISTRY_AUTH_FILE", "SSL_CERT_DIR", "SSL_CERT_FILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"),
         *("MIRRORD_PUSHGATEWAY_PASSWORD_FILE", "MIRRORD_PUSHGATEWAY_USERNAME"),
-        *("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"),
+        *("GITHUB_ACTIONS", "GITHUB_OUTPUT", "GITHUB_TOKEN", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"),
         *("AZURE_AUTHORITY_HOST", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_FEDERATED_TOKEN_FILE"),
         *("AZURE_POD_IDENTITY_AUTHORITY_HOST", "AZURE_TENANT_ID", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"),
         *("CLOUDSDK_CONFIG", "GCE_METADATA_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"),
@@ -108,22 +108,6 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [text for language, text in FENCE.findall(PIPELINES.read_text("utf-8")) if language in {"yml", "groovy"}],
-    ids=["github", "gitlab", "jenkins"],
-)
-def test_pipelines_that_the_page_on_ci_shows_call_commands_that_exist(text: str) -> None:
-    if text.startswith("pipeline {"):
-        scripts = re.findall(r"sh '([^']*)'", text)
-    else:
-        scripts = list(scripts_of(yaml.safe_load(text)))
-    called = [shlex.split(line) for script in scripts for line in script.splitlines() if line.startswith("mirrord ")]
-
-    assert any(words[1:3] == ["sync", "--once"] for words in called)
-    assert [fault for words in called if (fault := fault_of(words[1:]))] == []
-
-
-@pytest.mark.parametrize(
     ("page", "text"),
     [
         pytest.param(page, text, id=f"{page_id(page)}-{number}")
@@ -135,6 +119,8 @@ def test_pipelines_that_the_page_on_ci_shows_call_commands_that_exist(text: str)
 def test_configuration_that_a_page_shows_is_valid(page: Path, text: str, tmp_path: Path) -> None:
     file = tmp_path / "mirrord.yaml"
     file.write_text(text, "utf-8")
+    for name, content in BESIDE.findall(page.read_text("utf-8")):
+        (tmp_path / name).write_text(content, "utf-8")
 
     load_config(str(file), {})
 
@@ -315,19 +301,6 @@ def shown_commands(page: Path) -> Iterator[list[str]]:
     shown += [code.removeprefix("mirrord ") for code in INLINE_CODE.findall(FENCE.sub("", text)) if is_command(code)]
     for command in shown:
         yield shlex.split(command.partition(" > ")[0].partition(" | ")[0], comments=True)
-
-
-def scripts_of(pipeline: object) -> Iterator[str]:
-    """Yield what a pipeline of GitHub or GitLab has a shell do."""
-    if isinstance(pipeline, dict):
-        for key, value in pipeline.items():
-            if key in {"run", "script", "before_script"}:
-                yield from [value] if isinstance(value, str) else value
-            else:
-                yield from scripts_of(value)
-    elif isinstance(pipeline, list):
-        for value in pipeline:
-            yield from scripts_of(value)
 
 
 def is_command(code: str) -> bool:

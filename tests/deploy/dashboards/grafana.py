@@ -73,6 +73,7 @@ class View:
         own = {
             "__range": f"{self.range_s}s",
             "__interval": f"{self.interval_s}s",
+            "__interval_ms": f"{self.interval_s * 1000}",
             "__rate_interval": f"{max(self.interval_s + self.scrape_s, 4 * self.scrape_s)}s",
         }
         if name in own:

@@ -13,7 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from tests.fakes.faults import Respond
 from tests.fakes.images import make_image
-from tests.fakes.profiles import DISTRIBUTION_V3, Rate
+from tests.fakes.profiles import BASIC, DISTRIBUTION_V3, Rate
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.stores import put
 from tests.integration import scenes
@@ -23,13 +23,16 @@ from tests.integration.servers import DockerRegistry
 BASE = noise(1, 300_000)
 """A layer that all images share."""
 PULLS = 60
+KEPT = ("base", "releases")
+"""Rules whose target has a tag that they may not move."""
 
 
 @dataclass
 class Incidents:
     """Registries, the rules upon them, and what can happen to them.
 
-    ``hub`` counts pulls, as Docker Hub does, and may ask for patience; ``frail`` is a target that dies. ``every`` is
+    ``nginx`` counts pulls, as Docker Hub does, and may ask for patience; ``private`` asks for
+    a password that nobody has; ``frail`` is a target that dies. ``every`` is
     the schedule of the rules, ``promise`` what those promise that promise anything.
     """
 
@@ -39,9 +42,11 @@ class Incidents:
     west: DockerRegistry
     frail: DockerRegistry
     hub: FakeRegistry
+    private: FakeRegistry
     portal: BlockingPortal
     every: str = "1s"
     promise: str = "2s"
+    bandwidth: str | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(2))
 
     @property
@@ -51,44 +56,51 @@ class Incidents:
 
     def begin(self) -> None:
         """Push the first images and write the configuration: every rule has something to do."""
-        for name in ("app", "web", "late", "fixed", "kept", "wrong"):
+        for name in ("app", "web", "edge", "base", "releases", "tools"):
             self.publish(name, "v1")
-        for name in ("fixed", "kept"):
+        for name in KEPT:
             scenes.push_image(self.west, f"mirror/{name}", "v1", [noise(7, 3000)])
         self.release("1.0")
         self._damage()
-        self.write_config()
+        self.write_config(self.directory)
 
-    def write_config(self) -> None:
-        """Write the rules."""
+    def write_config(self, directory: Path, beneath: str = "mirror") -> Path:
+        """Write the rules to a file and return it; new images go to repositories ``beneath`` a path of targets."""
         targets = {
             "app": [self.east, self.west],
             "web": [self.east],
-            "late": [self.frail],
-            "fixed": [self.west],
-            "kept": [self.west],
-            "wrong": [self.east],
+            "edge": [self.frail],
+            "base": [self.west],
+            "releases": [self.west],
+            "tools": [self.east],
         }
         options: dict[str, dict[str, object]] = {
             "app": {"freshness": "1m"},
-            "late": {"freshness": self.promise},
-            "fixed": {"overwrite": False},
-            "kept": {"immutable_tags": ["v*"]},
+            "edge": {"freshness": self.promise},
+            "base": {"overwrite": False},
+            "releases": {"immutable_tags": ["v*"]},
         }
         rules: list[dict[str, object]] = [
             {
                 "name": name,
                 "source": f"{self.source.address}/team/{name}",
-                "targets": [f"{target.address}/mirror/{name}" for target in to],
+                "targets": [f"{target.address}/{'mirror' if name in KEPT else beneath}/{name}" for target in to],
                 "schedule": self.every,
                 **options.get(name, {}),
             }
             for name, to in targets.items()
         ]
-        hub = {"source": f"{self.hub.host}/library/nginx", "targets": [f"{self.east.address}/mirror/nginx"]}
-        rules.append({"name": "hub", **hub, "schedule": self.every})
+        hub = {"source": f"{self.hub.host}/library/nginx", "targets": [f"{self.east.address}/{beneath}/nginx"]}
+        rules.append({"name": "nginx", **hub, "schedule": self.every})
+        private = {"source": f"{self.private.host}/team/secret", "targets": [f"{self.east.address}/{beneath}/secret"]}
+        rules.append({"name": "secret", **private, "schedule": self.every})
         registries = scenes.plain(self.source, self.east, self.west, self.frail)
-        scenes.write_config(self.directory, rules, {**registries, self.hub.host: {"plain_http": True}})
+        if self.bandwidth is not None:
+            registries[self.source.address] = {"plain_http": True, "bandwidth": self.bandwidth}
+        counting = {"plain_http": True, "quota": {"reserve": 5}}
+        return scenes.write_config(
+            directory, rules, {**registries, self.hub.host: counting, self.private.host: {"plain_http": True}}
+        )
 
     def second(self) -> Path:
         """Return the configuration of a second service, which has a rule of the same name."""
@@ -115,11 +127,11 @@ class Incidents:
         """Have the registry that counts pulls ask for patience once, and fail twice in passing."""
         patience = Respond(429, headers=(("Retry-After", str(seconds)),))
         self.hub.fault(patience, kind="manifest GET")
-        self.hub.fault(Respond(503), kind="tags GET", times=2)
+        self.hub.fault(Respond(503), kind="tags/list", times=2)
 
     def _damage(self) -> None:
-        """Have the source serve a blob of `wrong` that is not what its digest says."""
-        pushed = scenes.push_image(self.source, "team/wrong", "v9", [noise(8, 3000)])
+        """Have the source serve a blob of `tools` that is not what its digest says."""
+        pushed = scenes.push_image(self.source, "team/tools", "v9", [noise(8, 3000)])
         self.source.blob_file(pushed.blobs[-1]).write_bytes(noise(9, 3000))
 
     def spoil_config(self) -> None:
@@ -136,7 +148,8 @@ def incidents(directory: Path) -> Iterator[Incidents]:
     with ExitStack() as running:
         portal = running.enter_context(start_blocking_portal())
         hub = running.enter_context(portal.wrap_async_context_manager(FakeRegistry(profile)))
-        registries = [
+        private = running.enter_context(portal.wrap_async_context_manager(FakeRegistry(BASIC)))
+        source, east, west, frail = (
             running.enter_context(DockerRegistry(directory / name)) for name in ("source", "east", "west", "frail")
-        ]
-        yield Incidents(directory, *registries, hub=hub, portal=portal)
+        )
+        yield Incidents(directory, source, east, west, frail, hub, private, portal)

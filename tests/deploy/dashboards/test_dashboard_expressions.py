@@ -18,7 +18,7 @@ from tests.integration.prometheus import promtool
 
 each = pytest.mark.parametrize("name", NAMES)
 
-SELECTOR = re.compile(r"\b(?P<metric>(?:mirrord|process)_\w+|up)\b(?:\{(?P<matchers>[^}]*)\})?")
+SELECTOR = re.compile(r"\b(?P<metric>(?:mirrord|process)_\w+|up|ALERTS)\b(?:\{(?P<matchers>[^}]*)\})?")
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 GROUPING = re.compile(r"\b(?:by|on|group_left|without|ignoring)\s*\(([^)]*)\)")
 LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
@@ -28,10 +28,14 @@ OF_THE_PROCESS = {
     *("process_start_time_seconds", "process_resident_memory_bytes", "process_cpu_seconds_total"),
     *("process_open_fds", "process_max_fds"),
 }
-OF_PROMETHEUS = {"up", *OF_THE_PROCESS}
+OF_PROMETHEUS = {"up", "ALERTS", *OF_THE_PROCESS}
+OF_ALERTS = {"alertname", "alertstate", "job", "severity", "rule"}
 NOT_AFTER_A_SINGLE_RUN = {
     catalog.FRESH,
     catalog.NEXT_RUN,
+    catalog.SCHEDULE_INTERVAL,
+    catalog.FAILED_RUNS,
+    catalog.MEMORY_LIMIT,
     catalog.QUEUE_DEPTH,
     catalog.RELOAD_SUCCESSFUL,
     catalog.RELOAD_TIMESTAMP,
@@ -43,11 +47,13 @@ NOT_AFTER_A_SINGLE_RUN = {
 NOT_ON_THE_SMALL_ONE = {
     catalog.SCHEDULE_SKIPPED: "there is no schedule",
 }
-VALUES = {
-    "state": set(catalog.IMAGE_STATES),
+VALUES: dict[str, set[str]] = {
+    "state": {*catalog.IMAGE_STATES},
     "code_class": set(catalog.CODE_CLASSES),
     "method": set(catalog.METHODS),
-    "outcome": set(catalog.BLOB_OUTCOMES),
+    "alertstate": {"pending", "firing"},
+    "alertname": {"Mirrord.+"},
+    "outcome": {*catalog.BLOB_OUTCOMES},
 }
 
 
@@ -68,6 +74,8 @@ def selectors(expr: str) -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
 
 def labels_of(metric: str) -> set[str]:
     """Return the labels that a metric has."""
+    if metric == "ALERTS":
+        return OF_ALERTS
     spec = spec_of(metric)
     own = set(spec.labels) if spec else set()
     return own | {"job", "instance"} | ({"le"} if metric.endswith("_bucket") else set())
@@ -137,7 +145,7 @@ def test_every_metric_is_on_the_dashboard_of_the_service() -> None:
 
     assert {spec.name for spec in METRICS} == set(re.findall(r"^\| `(mirrord_\w+)`", page, re.MULTILINE))
     assert set(METRICS) - used == set()
-    assert OF_PROMETHEUS <= used_by("mirrord")
+    assert used_by("mirrord") >= OF_PROMETHEUS
 
 
 def test_dashboard_of_single_runs_asks_what_a_single_run_leaves() -> None:
@@ -187,6 +195,9 @@ def test_every_selector_keeps_to_the_instances_that_were_chosen(name: str) -> No
     for one in asked(dashboard(name)):
         for metric, matchers in selectors(one.expr):
             chosen = {label: value for label, _, value in matchers}
+            if metric == "ALERTS":  # alerts outlive instances, and some are of no job that still is
+                assert chosen["job"] == "$job|"
+                continue
             assert chosen.get("job") == "$job", (one.where, metric)
             assert chosen.get("instance") == "$instance", (one.where, metric)
             for label in ("rule", "registry", "target"):
@@ -214,10 +225,11 @@ def choices(board: Any) -> list[View]:
     """Return ways to look at a dashboard: all, one of each, several with signs that mean something to regexes."""
     names = [one["name"] for one in board["templating"]["list"] if one["type"] == "query"]
     found = {name: ["a.b:5000", "c"] for name in names}
+    one, several = ["127.0.0.1:5000"], ["a.b-c", "d|e", "[::1]:5000", r"f\g"]
     return [
         View(board, found),
-        View(board, found, dict.fromkeys(names, ["127.0.0.1:5000"]), range_s=604_800, interval_s=600),
-        View(board, found, dict.fromkeys(names, ["a.b-c", "d|e", "[::1]:5000", r"f\g"]), interval_s=1, scrape_s=1),
+        View(board, found, dict.fromkeys(names, one), range_s=604_800, interval_s=600),
+        View(board, found, dict.fromkeys(names, several), interval_s=1, scrape_s=1),
         View(board),
     ]
 
@@ -235,3 +247,28 @@ def test_promtool_parses_every_expression(name: str, tmp_path: Path, require_too
     assert not [expr for expr in exprs if "$" in expr.replace(r"\\$", "")]
     assert f"{len(exprs)} rules found" in promtool("check", "rules", str(file))
     assert len(panels(board)) <= len(exprs) / 4
+
+
+def test_bars_count_what_happened_in_their_step_alone() -> None:
+    """An increase over `$__rate_interval`, which is longer than a step, counts what lies between two steps twice."""
+    board = dashboard("mirrord")
+    bars = [one for one in panels(board) if one["fieldConfig"]["defaults"].get("custom", {}).get("drawStyle") == "bars"]
+
+    assert len(bars) >= 6
+    for panel in bars:
+        for target in panel["targets"]:
+            assert re.search(r"\[\$__rate_interval\]\)\) \* \$__interval_ms / 1000( > 0)?$", target["expr"]), panel[
+                "title"
+            ]
+            assert panel["interval"], "the least width of a bar"
+    assert not [one.where for one in all_asked() if re.search(r"increase\([^)]*\[\$__rate_interval", one.expr)]
+
+
+def test_numbers_are_those_of_this_moment() -> None:
+    """The last value of a range would show a service that is dead since an hour as it was an hour ago."""
+    for name in NAMES:
+        for panel in panels(dashboard(name)):
+            if panel["type"] in {"stat", "bargauge", "table"}:
+                assert all(target["instant"] and not target["range"] for target in panel["targets"]), panel["title"]
+            else:
+                assert all(target["range"] and not target["instant"] for target in panel["targets"]), panel["title"]

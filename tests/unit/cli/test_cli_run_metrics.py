@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mirrord.state.lock import StateLock
 from tests.fakes.commands import Finished, run_command, serving
 from tests.fakes.images import make_image
 from tests.fakes.profiles import DISTRIBUTION_V3
@@ -191,3 +193,19 @@ def test_metrics_of_one_run_are_for_runs_that_end(option: list[str]) -> None:
 
     assert done.code == 2
     assert f"{option[0]} cannot be used without --once" in done.stderr
+
+
+def test_run_that_finds_another_one_going_on_leaves_the_metrics_to_that_one(
+    registries: tuple[FakeRegistry, FakeRegistry], gateway: Pushgateway, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cron starts a run while the last one goes on: what it would write are failures of rules that nobody tried."""
+    monkeypatch.setenv("MIRRORD_STATE", f"sqlite://{bare}/state.db")
+    (bare / "m.prom").write_text("# of the run that goes on\n")
+
+    with StateLock(bare / "state.db", datetime.now(UTC)):
+        done = sync("--metrics-textfile", "m.prom", "--pushgateway", gateway.url)
+
+    assert done.code == 3
+    assert "STATE_LOCKED" in done.stderr
+    assert (bare / "m.prom").read_text() == "# of the run that goes on\n"
+    assert gateway.pushed == []

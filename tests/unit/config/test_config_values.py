@@ -498,7 +498,7 @@ def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        pytest.param("missing.yaml", "No such file", id="missing"),
+        pytest.param("missing.yaml", r"No such file or directory; write it .* or name another", id="missing"),
         pytest.param(".", "Is a directory", id="directory"),
         pytest.param("a\0b", "path is not valid", id="NUL"),
     ],

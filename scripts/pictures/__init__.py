@@ -1,0 +1,1 @@
+"""Draws dashboards from what a Prometheus answers, for the documentation: close to Grafana, and not Grafana."""
