@@ -4,7 +4,8 @@
 
 Runs the registries of tests/deploy/dashboards/incidents.py, the service, single runs and Prometheus for so many seconds
 (300), then writes a picture of each row of the dashboards. Time is short: rules run every 5 s, Prometheus asks every
-second, a bar counts 15 s instead of two minutes, rates are over 20 s. It is our drawing of the dashboard's file, not Grafana's.
+second, a bar counts 15 s instead of two minutes, rates are over 20 s. It is our drawing of the
+dashboard's file, not Grafana's.
 """
 
 # ruff: noqa: INP001 - a script, part of no package

@@ -161,7 +161,8 @@ ALERTS: Final = table(
     "in its runbook.",
     {
         "Alerts": Query(
-            'count by (alertname, severity, rule, registry) (ALERTS{job=~"$job|", alertname=~"Mirrord.+", alertstate="firing"})',
+            "count by (alertname, severity, rule, registry) "
+            '(ALERTS{job=~"$job|", alertname=~"Mirrord.+", alertstate="firing"})',
             is_now=True,
         )
     },
