@@ -25,7 +25,7 @@ from scripts.dashboards.parts import (
     words,
 )
 from scripts.dashboards.service import chosen, data_source, event, whole
-from scripts.dashboards.work import REMEDIES, STATES
+from scripts.dashboards.work import NOT_IN_SYNC, REMEDIES, STATES
 
 ALL: Final = 'job=~"$job", instance=~"$instance"'
 RULE: Final = f'{ALL}, rule=~"$rule"'
@@ -313,7 +313,7 @@ OVER_TIME: Final = Row(
         series(
             "Images not in sync, run by run",
             "What each run left that its targets do not serve as the source does, by state.",
-            Query(f'sum by (state) (mirrord_images{{{RULE}, state!="in_sync"}}) > 0', "{{state}}"),
+            NOT_IN_SYNC,
             unit="short",
             nothing="everything was in sync",
             overrides=STATES,

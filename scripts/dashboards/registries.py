@@ -56,7 +56,9 @@ REGISTRIES: Final = Row(
             "How requests ended. `4xx` has those that ask for a token (401), those for what is not there yet (404), "
             "and those that are throttled (429); `5xx` is a registry in trouble, `none` one that does not answer.",
             Query(
-                f"sum by (code_class) (rate(mirrord_requests_total{{{REGISTRY}}}[$__rate_interval])) > 0",
+                f"sum by (code_class) (rate(mirrord_requests_total{{{REGISTRY}}}[$__rate_interval])) "
+                f"and on (code_class) (sum by (code_class) (increase(mirrord_requests_total{{{REGISTRY}}}"
+                "[$__range] @ end())) > 0)",
                 "{{code_class}}",
             ),
             unit="reqps",

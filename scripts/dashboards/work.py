@@ -34,6 +34,13 @@ STATES: Final = coloured(out_of_sync=BLUE, copying=DEEP_BLUE, waiting=GREY, bloc
 REMEDIES: Final = read_more("Errors, and what to do", "reference/errors.md")
 TROUBLE: Final = read_more("Troubleshooting", "troubleshooting.md")
 
+NOT_IN_SYNC: Final = Query(
+    f'sum by (state) (mirrord_images{{{RULE}, state!="in_sync"}}) and on (state) '
+    f'(sum by (state) (max_over_time(mirrord_images{{{RULE}, state!="in_sync"}}[$__range] @ end())) > 0)',
+    "{{state}}",
+)
+"""States that there were in the time range: what is stacked must not have holes."""
+
 RUNBOOKS: Final = {
     "title": "Runbooks",
     "url": f"{REPOSITORY.replace('/blob/', '/tree/')}/runbooks",
@@ -154,11 +161,12 @@ ALERTS: Final = table(
     "in its runbook.",
     {
         "Alerts": Query(
-            'count by (alertname, severity, rule) (ALERTS{job=~"$job|", alertname=~"Mirrord.+", alertstate="firing"})',
+            "count by (alertname, severity, rule, registry) "
+            '(ALERTS{job=~"$job|", alertname=~"Mirrord.+", alertstate="firing"})',
             is_now=True,
         )
     },
-    labels={"alertname": "Alert", "severity": "Severity", "rule": "Rule"},
+    labels={"alertname": "Alert", "severity": "Severity", "rule": "Rule", "registry": "Registry"},
     nothing="no alert fires, or the rules are not loaded",
     sort_by="Severity",
     is_descending=False,
@@ -242,7 +250,7 @@ FAILING: Final = Row(
             "Images that are not in sync",
             "Images (tags on targets) that targets do not serve as the source does, by state. `out_of_sync`, `copying` "
             "and `waiting` pass by themselves; `failed`, `stalled` and `blocked` are for somebody.",
-            Query(f'sum by (state) (mirrord_images{{{RULE}, state!="in_sync"}}) > 0', "{{state}}"),
+            NOT_IN_SYNC,
             unit="short",
             nothing="everything is in sync",
             overrides=STATES,

@@ -32,7 +32,11 @@ FABRICATED = """\
 mirrord_build_info{version="0.1.0",python="3.11.9"} 1
 mirrord_memory_limit_bytes 1.34217728e+08
 """
-ALERT = {"alert": "MirrordTested", "expr": "mirrord_failed_runs > 0", "labels": {"severity": "ticket"}}
+ALERT = {
+    "alert": "MirrordTested",
+    "expr": "mirrord_failed_runs > 0",
+    "labels": {"severity": "ticket", "registry": "of.the.test"},
+}
 SERVICE, ONCE = dashboard("mirrord"), dashboard("mirrord-once")
 
 

@@ -29,7 +29,7 @@ OF_THE_PROCESS = {
     *("process_open_fds", "process_max_fds"),
 }
 OF_PROMETHEUS = {"up", "ALERTS", *OF_THE_PROCESS}
-OF_ALERTS = {"alertname", "alertstate", "job", "severity", "rule"}
+OF_ALERTS = {"alertname", "alertstate", "job", "severity", "rule", "registry"}
 NOT_AFTER_A_SINGLE_RUN = {
     catalog.FRESH,
     catalog.NEXT_RUN,
