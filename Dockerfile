@@ -8,8 +8,8 @@ ARG UV=ghcr.io/astral-sh/uv:0.13.9
 FROM ${UV} AS uv
 
 FROM ${BASE} AS builder
-# Extras of pyproject.toml that this version makes use of, divided by spaces.
-ARG EXTRAS="aws gcp"
+# Extras of pyproject.toml, divided by spaces.
+ARG EXTRAS="aws gcp distributed sigstore otel"
 ENV UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never \
     UV_NO_PROGRESS=1 \

@@ -49,7 +49,9 @@ ELF_MAGIC = b"\x7fELF\x02\x01"
 def main(prefix: Path) -> None:
     """Prepare the environment at a directory, and say what it is about now."""
     site_packages = [Path(path) for path in sys.path if Path(path).is_relative_to(prefix)]
-    removed = trim_programs(prefix) + sum(trim_botocore(path) + trim_sources(path) for path in site_packages)
+    removed = trim_programs(prefix)
+    for path in site_packages:
+        removed += trim_botocore(path) + trim_sources(path) + trim_times(path)
     stripped = sum(strip(file) for path in site_packages for file in sorted(path.rglob("*.so*")))
     written = write_bytecode(prefix / "bytecode")
     sys.stdout.write(f"MB removed {removed / 1e6:.1f}, stripped {stripped / 1e6:.1f}, bytecode {written / 1e6:.1f}\n")
@@ -78,6 +80,17 @@ def trim_sources(site_packages: Path) -> int:
     sources = [file for kind in ("*.pyx", "*.pxd", "*.c", "*.h") for file in site_packages.rglob(kind)]
     caches = list(site_packages.rglob("__pycache__"))
     return sum(_remove(path) for path in (*sources, *caches))
+
+
+def trim_times(site_packages: Path) -> int:
+    """Remove what uv notes of the time of a wheel that was built a moment ago; return its bytes."""
+    removed = 0
+    for note in site_packages.glob("*.dist-info/uv_cache.json"):
+        record = note.with_name("RECORD")
+        lines = record.read_text("utf-8").splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if f"/{note.name}," not in line), "utf-8")
+        removed += _remove(note)
+    return removed
 
 
 def strip(file: Path) -> int:

@@ -201,8 +201,8 @@ def _way_out(exc: Exception) -> str:
     """Return what to do where a container, or a service, shows its first user an error."""
     if isinstance(exc, FileNotFoundError):
         return (
-            "; write it (in a container: mount it there), or name another with -c or MIRRORD_CONFIG, which may be empty "
-            "for a command that needs none"
+            "; write it (in a container: mount it there), or name another with -c or MIRRORD_CONFIG, which may be "
+            "empty for a command that needs none"
         )
     if isinstance(exc, PermissionError):
         return f"; let user {os.geteuid()} read it"

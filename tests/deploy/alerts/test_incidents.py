@@ -21,6 +21,7 @@ from tests.integration import scenes
 from tests.integration.command import Mirrord
 from tests.integration.conftest import RequireTool
 from tests.integration.daemon import Daemon
+from tests.integration.processes import ProcessError
 from tests.integration.prometheus import Prometheus, prometheus
 from tests.integration.scenes import noise
 from tests.integration.servers import Credentials, DockerRegistry
@@ -54,7 +55,17 @@ class Watched:
 
     def wait_for(self, condition: Callable[[set[tuple[str, str]]], bool], what: str) -> None:
         """Wait until what fires is as it should be."""
-        self.there.wait_until(lambda: condition(set(self.alerts())), what, FIRING_S)
+        seen: set[tuple[str, str]] = set()
+
+        def holds() -> bool:
+            seen.clear()
+            seen.update(self.alerts())
+            return condition(seen)
+
+        try:
+            self.there.wait_until(holds, what, FIRING_S)
+        except ProcessError as exc:
+            pytest.fail(f"waited in vain for {what}; there are {sorted(seen)}\n{exc}")
 
 
 def write_config(directory: Path, *registries: DockerRegistry, password: Credentials | None = None) -> Path:
@@ -72,7 +83,10 @@ def write_config(directory: Path, *registries: DockerRegistry, password: Credent
     ]
     entries = scenes.plain(*registries)
     if password is not None:
-        entries[private.address] = {"plain_http": True, **password._asdict()}
+        secret = directory / "password"
+        secret.write_text(password.password)
+        named = {"username": password.username, "password": {"file": str(secret)}}
+        entries[private.address] = {"plain_http": True, **named}
     return scenes.write_config(directory, rules, entries)
 
 
@@ -105,20 +119,21 @@ def test_alerts_follow_incidents_of_a_service_and_end_with_them(watched: Watched
         ("MirrordRunsFailing", "web"),
         ("MirrordCredentialRefused", "secret"),
         ("MirrordConfigRefused", ""),
-        ("MirrordStateUnusable", ""),
     }
     watched.wait_for(lambda firing: firing == {("MirrordCredentialRefused", "secret")}, "only the password missing")
 
     watched.source.kill()
     config = watched.daemon.config
-    good = config.read_text()
-    config.write_text(f"{good}\nnonsense: 1\n")
+    config.write_text(f"{config.read_text()}\nnonsense: 1\n")
+    unusable = ("MirrordStateUnusable", "")
     with closing(sqlite3.connect(watched.daemon.state_file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")  # somebody's backup that does not end
-        watched.wait_for(lambda firing: firing >= incidents, f"having {sorted(incidents)}")
-        told = watched.alerts()
-    assert set(told) == incidents, "nothing else is the matter"
-    assert not watched.alerts("pending"), "and nobody is told twice a moment later"
+        watched.wait_for(lambda firing: unusable in firing, "the state missed")
+    watched.wait_for(lambda firing: firing >= incidents, f"having {sorted(incidents)}")
+    told = watched.alerts()
+    by_the_way = {unusable, ("MirrordBreakerOpen", "")}  # it may be over by now; that may have opened by now
+    assert set(told) - by_the_way == incidents, "nothing else is the matter"
+    assert set(watched.alerts("pending")) <= by_the_way, "and nobody is told twice a moment later"
     assert told["MirrordNotFresh", "web"]["annotations"]["description"] == (
         "The source of web could not be seen for longer than the promise. The promise is 2s."
     )
@@ -133,4 +148,5 @@ def test_alerts_follow_incidents_of_a_service_and_end_with_them(watched: Watched
     assert {name for name, rule in watched.alerts() if not rule} == {"MirrordDown"}
 
     watched.daemon.start()
-    watched.wait_for(lambda firing: not firing, "all well again")
+    afterwards = {("MirrordFreshnessBurnsSlowly", "web")}  # what was spent is a ticket, in the morning
+    watched.wait_for(lambda firing: firing <= afterwards, "all well again")

@@ -103,6 +103,10 @@ class Builder:
             self._opened[name] = Image(name, inspected["Docker"], root)
         return self._opened[name]
 
+    def clear(self) -> None:
+        """Remove the store: it takes most of a gigabyte, and pytest would keep it over its next runs."""
+        shutil.rmtree(self.directory / "root")
+
     def ask(self, name: str, *command: str) -> str:
         """Run a command in an image and return what it printed."""
         self.open(name)

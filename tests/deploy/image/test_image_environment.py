@@ -102,6 +102,18 @@ def test_environment_without_the_extra_has_nothing_to_remove(script: ModuleType,
     assert script.trim_botocore(tmp_path) == 0
 
 
+def test_time_of_the_wheel_is_noted_nowhere(script: ModuleType, tmp_path: Path) -> None:
+    info = tmp_path / "mirrord-0.1.0.dist-info"
+    info.mkdir()
+    (info / "uv_cache.json").write_text('{"timestamp": 1}')
+    (info / "RECORD").write_text("mirrord/a.py,sha256=x,1\nmirrord-0.1.0.dist-info/uv_cache.json,sha256=y,16\n")
+
+    script.trim_times(tmp_path)
+
+    assert [path.name for path in info.iterdir()] == ["RECORD"]
+    assert (info / "RECORD").read_text() == "mirrord/a.py,sha256=x,1\n"
+
+
 def test_programs_and_leftovers_of_the_installer_go(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for name in ("bin/mirrord", "bin/python", "bin/python3", "bin/uvicorn", "bin/activate", ".lock", "pyvenv.cfg"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import mirrord
 from tests.deploy.image.building import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
@@ -109,6 +111,48 @@ def test_hadolint_finds_nothing_in_the_dockerfile() -> None:
 )
 def test_hadolint_finds_what_is_wrong(planted: str, code: str) -> None:
     assert code in hadolint(planted)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("there", "started"),
+    [
+        (["docker", "podman", "buildah"], "docker build"),
+        (["podman", "buildah"], "podman build --format docker"),
+        (["buildah"], "buildah build --format docker"),
+    ],
+    ids=["docker", "podman", "buildah"],
+)
+def test_make_image_builds_with_what_is_there(there: list[str], started: str, tmp_path: Path) -> None:
+    for name in there:
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+
+    done = image_script(tmp_path, IMAGE="registry.test/mirrord:mine", IMAGE_ARGS="--build-arg EXTRAS=aws")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{started} ")
+    assert f"--build-arg VERSION={mirrord.__version__} " in done.stdout
+    assert re.search(r"--build-arg CREATED=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", done.stdout)
+    assert done.stdout.endswith("--tag registry.test/mirrord:mine --build-arg EXTRAS=aws .\n")
+
+
+@pytest.mark.integration
+def test_make_image_says_what_it_needs(tmp_path: Path) -> None:
+    done = image_script(tmp_path)
+
+    assert done.returncode == 3
+    assert done.stderr == "docker, podman or buildah is needed to build an image, and none is on PATH\n"
+
+
+def image_script(programs: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run what `make image` runs, with the builders of a directory alone."""
+    for name in ("bash", "sed", "git", "date", "dirname"):
+        found = shutil.which(name)
+        if found is not None:
+            (programs / name).symlink_to(found)
+    command = ["bash", str(ROOT / "scripts/image.sh")]
+    return subprocess.run(command, env={"PATH": str(programs), **env}, capture_output=True, text=True, check=False)
 
 
 def hadolint(text: str) -> str:

@@ -21,8 +21,8 @@ from tests.integration.docs.pagewalk import Reading, Walk
 from tests.integration.docs.pageworld import NoNamespaceError, RegistryInside, private_network
 from tests.integration.servers import DockerRegistry
 
-SOURCE_PORT, TARGET_PORT = 5001, 5002
-CHECKOUT = ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "scripts", "mirrord")
+NOT_NEEDED = frozenset({"bench", "build", "dist", "docs", "htmlcov", "tests"})
+"""Of a checkout, beside what is hidden: what no command of a page reads."""
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 SEED = """\
 version: 1
@@ -37,7 +37,7 @@ rules:
 class ReadPage(Protocol):
     """Carries a page out as its reader would, and returns what was not as the page says."""
 
-    def __call__(self, reading: Reading, *, registries: bool, installed: bool) -> list[str]: ...
+    def __call__(self, reading: Reading, *, ports: tuple[int, ...], installed: bool) -> list[str]: ...
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +58,13 @@ def sample_storage(tmp_path_factory: pytest.TempPathFactory, require_tool: Requi
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What of a checkout its users need, with what `make` would have installed: that is this very environment."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in CHECKOUT:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for entry in ROOT.iterdir():
+        if entry.name.startswith(".") or entry.name in NOT_NEEDED:
+            continue
+        if entry.is_dir():
+            shutil.copytree(entry, root / entry.name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / name, root / name)
+            shutil.copy(entry, root / entry.name)
     (root / ".venv").symlink_to(sys.prefix)
     (root / ".make").mkdir()
     (root / ".make/run").touch()
@@ -73,21 +75,22 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_page(tmp_path: Path, checkout: Path, request: pytest.FixtureRequest, require_tool: RequireTool) -> ReadPage:
     """Read a page in a home and a network of its own.
 
-    ``registries`` says whether the page presumes registries on its ports, ``installed`` whether it presumes mirrord.
+    ``ports`` are those on which the page presumes registries, the first of them with the sample images; ``installed``
+    says whether it presumes mirrord.
     """
     require_tool("unshare", "nsenter", "openssl", "make", "curl")
 
-    def read(reading: Reading, *, registries: bool, installed: bool) -> list[str]:
+    def read(reading: Reading, *, ports: tuple[int, ...], installed: bool) -> list[str]:
         work_dir = tmp_path / "checkout"
         shutil.copytree(checkout, work_dir, symlinks=True)
         home = tmp_path / "home"
         home.mkdir()
         with _network() as prefix, ExitStack() as running:
-            if registries:
-                storage = request.getfixturevalue("sample_storage")
-                shutil.copytree(storage, tmp_path / "source/storage", copy_function=os.link)
-                for name, port in (("source", SOURCE_PORT), ("target", TARGET_PORT)):
-                    running.enter_context(RegistryInside(tmp_path / name, port=port, prefix=prefix))
+            for port in ports:
+                root = tmp_path / f"registry-{port}"
+                if port == ports[0]:
+                    shutil.copytree(request.getfixturevalue("sample_storage"), root / "storage", copy_function=os.link)
+                running.enter_context(RegistryInside(root, port=port, prefix=prefix))
             if installed:
                 (home / "bin").mkdir()
                 (home / "bin/mirrord").symlink_to(Path(sys.prefix, "bin/mirrord"))
