@@ -361,6 +361,8 @@ def test_notes_say_the_next_step() -> None:
         ({"proxy": {"https": "http://proxy:3128"}}, "mirrord connects directly"),
         ({"persistence": {"enabled": False}}, "After each restart"),
         ({"networkPolicy": {"enabled": True}}, "lets nobody in"),
+        ({"service": {"type": "LoadBalancer"}}, "the Service of type LoadBalancer has no TLS"),
+        ({"ingress": {"enabled": True, "hosts": ["mirror.example.com"]}}, "the Ingress has no TLS"),
         (
             {"networkPolicy": {"enabled": True}, "proxy": {"https": "http://proxy:3128"}},
             "port 3128, that of proxy.https",
@@ -370,7 +372,7 @@ def test_notes_say_the_next_step() -> None:
             "port 80, that of cronjob.pushgateway",
         ),
     ],
-    ids=["proxy", "persistence", "network", "network-proxy", "network-pushgateway"],
+    ids=["proxy", "persistence", "network", "plain-service", "plain-ingress", "network-proxy", "network-pushgateway"],
 )
 def test_notes_warn_of_what_is_probably_not_meant(values: dict[str, Any], text: str) -> None:
     plain = {"config": {"version": 1, "rules": []}, "token": {"existingSecret": "api"}}
