@@ -27,7 +27,7 @@ a template would find nothing, or read it as 0 or false: no Job would be kept, o
 {{- end -}}
 {{- end -}}
 {{- if $missing -}}
-{{- fail (printf "\n\n%d of the values cannot be used:\n  - %s\n" (len (uniq $missing)) (join "\n  - " (uniq $missing))) -}}
+{{- fail (printf "\n\n%d of the values cannot be used:\n  - %s\n  After helm upgrade --reuse-values they may be new ones: take --reset-then-reuse-values.\n" (len (uniq $missing)) (join "\n  - " (uniq $missing))) -}}
 {{- end -}}
 {{- end -}}
 

@@ -90,3 +90,4 @@ def test_nulls_are_named_all_at_once() -> None:
     said = outcome(with_values(SERVICE, {"image": None, "token": {"key": None}, "probes": {"liveness": None}}))
 
     assert "3 of the values cannot be used:" in said
+    assert "--reset-then-reuse-values" in said  # with the other option, values that are new are missing likewise
