@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -99,17 +100,26 @@ def _parse(value: str) -> ReportFile:
 
 def _fault_of(target: Path) -> str:
     try:
-        if target.is_dir():
+        kind = _kind(target)
+        if stat.S_ISDIR(kind):
             return "it is a directory"
-        if target.exists() and not target.is_file():
+        if kind and not stat.S_ISREG(kind):
             return "it is no regular file"
-        if not target.parent.is_dir():
+        if not stat.S_ISDIR(_kind(target.parent)):
             return "its directory does not exist"
         if not os.access(target.parent, os.W_OK | os.X_OK):
             return "its directory cannot be written to"
     except OSError as exc:
         return exc.strerror or "its path is not valid"
     return ""
+
+
+def _kind(path: Path) -> int:
+    """Return a file's mode, 0 where there is none; `Path.is_dir` and its kin hide why one cannot be looked at."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _replace(target: Path, content: bytes) -> None:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 
 from mirrord.state.engine import BUSY_S, FILE_PRAGMAS, begin_to_write, command, connect
 from mirrord.state.mapping import is_damage, mapped
+from mirrord.state.place import look_at
 from mirrord.state.schema import SCHEMA, Schema, bring_forward
 
 KEPT_DAMAGED = 3
@@ -77,20 +78,24 @@ def set_aside(path: Path, now: datetime) -> None:
 
 def _missing(path: Path, now: datetime, *, was_used: bool) -> Found:
     """Say whether the file is gone or empty; a journal that was left without it is of no use, and is set aside."""
-    if path.exists() and path.stat().st_size > 0:
+    if _holds_something(path):
         return Found.SOUND
     journals = [path.with_name(path.name + suffix) for suffix in _SIDE_FILES]
-    if any(journal.exists() and journal.stat().st_size > 0 for journal in journals):
+    if any(map(_holds_something, journals)):
         set_aside(path, now)
         return Found.LOST
     return Found.LOST if was_used else Found.SOUND
 
 
+def _holds_something(path: Path) -> bool:
+    found = look_at(path)
+    return found is not None and found.st_size > 0
+
+
 def _ready(path: Path, busy_s: float, schema: Schema) -> None:
     path.touch(0o600)
     number = _header(path)
-    journal = path.with_name(f"{path.name}-wal")
-    was_killed = journal.exists() and journal.stat().st_size > 0
+    was_killed = _holds_something(path.with_name(f"{path.name}-wal"))
     engine = connect(path, busy_s=busy_s)
     event.listen(engine, "begin", begin_to_write)
     try:

@@ -92,6 +92,20 @@ def prepare(path: Path, mounts: str = MOUNTS) -> Path:
     return path
 
 
+def look_at(path: Path) -> os.stat_result | None:
+    """Return what the system says of a file; None where there is none.
+
+    `Path.exists` and its kin say "none" of a file that cannot be looked at too: since Python 3.14 whatever the reason.
+
+    Raises:
+        OSError: it cannot be looked at; the directory is closed to this user, or its share went away.
+    """
+    try:
+        return path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
 def file_system(directory: Path, mounts: str = MOUNTS) -> str:
     """Return the kind of the file system of a directory, ``ext4`` for instance; empty where nothing tells.
 

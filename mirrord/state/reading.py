@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from mirrord.state.engine import BUSY_S
 from mirrord.state.health import Health
 from mirrord.state.journal import Journal
 from mirrord.state.mapping import mapped
-from mirrord.state.place import path_of
+from mirrord.state.place import look_at, path_of
 from mirrord.state.remembering import SqlMemory
 from mirrord.state.schema import SCHEMA, version_of
 
@@ -83,9 +84,10 @@ class ReadOnlyFile(Statements):
         raise StateError("a plan writes nothing")
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        if not self._path.is_file():
-            raise StateError("there is no such file")
         with mapped("read"):
+            found = look_at(self._path)
+            if found is None or not stat.S_ISREG(found.st_mode):
+                raise StateError("there is no such file")
             if self._is_open():
                 return self._ask(work, "mode=ro")
             try:
@@ -104,7 +106,7 @@ class ReadOnlyFile(Statements):
         Without one the file is all there is, and SQLite would make a log that it cannot take away again.
         Source: https://sqlite.org/wal.html, "Read-Only Databases".
         """
-        return self._path.with_name(f"{self._path.name}-wal").exists()
+        return look_at(self._path.with_name(f"{self._path.name}-wal")) is not None
 
     def _ask(self, work: Callable[[Connection], T], how: str) -> T:
         address = f"{self._path.absolute().as_uri()}?{how}"

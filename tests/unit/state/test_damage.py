@@ -202,6 +202,20 @@ async def test_index_that_disagrees_with_its_table_is_found_after_a_kill(file: P
     assert (rebuilt, known) == (True, 0)
 
 
+async def test_store_that_cannot_be_looked_at_is_not_taken_for_lost(file: Path) -> None:
+    """As on a share that went away: what was written ahead may be all that there is, and stays beside it."""
+    journal = file.with_name("state.db-wal")
+    journal.write_bytes(b"frames")
+    file.unlink()
+    file.symlink_to(file)
+
+    with pytest.raises(StateError, match="could not open the state store"):
+        ready_file(file, START)
+
+    assert journal.read_bytes() == b"frames"
+    assert set_aside(file) == []
+
+
 async def test_only_the_newest_damaged_files_are_kept(file: Path) -> None:
     for day in range(KEPT_DAMAGED + 2):
         file.write_bytes(b"damage %d" % day)

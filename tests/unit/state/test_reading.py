@@ -275,6 +275,19 @@ async def test_store_that_cannot_be_used_is_told_once_and_knows_nothing(path: Pa
     assert sorted(path.parent.iterdir()) == before
 
 
+async def test_store_that_cannot_be_looked_at_is_told_as_that_and_not_as_missing(tmp_path: Path) -> None:
+    """As one in the closed directory of a service, for another user; a name that is too long fails for root too."""
+    events = Recorder()
+
+    async with beside(tmp_path / ("n" * 300) / "state.db", events) as memory:
+        found = await known(memory)
+
+    assert found == [{}, {}, {}, {}]
+    (note,) = notes(events)
+    assert "could not read the state store: " in note
+    assert "File name too long" in note
+
+
 async def test_another_kind_of_database_is_refused_as_a_run_would() -> None:
     with pytest.raises(StateError) as caught:
         async with open_memory("postgresql://db/mirrord", clock=FakeClock(), events=Recorder()):
