@@ -323,8 +323,9 @@ class _Process:
     async def _check_state(self) -> None:
         """See whether a state store that could not be used can be again; one that works is left alone."""
         if self._board.state_error is not None:
-            await self._state.history.check()
-            self._hub.emit(StateChanged(error=None))
+            await self._state.history.check()  # which tells that it works again, where the store itself had failed
+            if self._board.state_error is not None:
+                self._hub.emit(StateChanged(error=None))
 
     async def _trim(self) -> None:
         await self._state.history.trim(self._clock.now())

@@ -132,7 +132,7 @@ class Database(Statements):
         except UnwritableError:
             raise
         except StateError as exc:
-            self.health.failed(str(exc))
+            self.health.failed(exc)
             raise
 
 

@@ -61,7 +61,10 @@ class SqlHistory(History):
     async def summary(self, rule: str) -> Sequence[TargetSummary]:
         """Return a rule's images counted by target and state."""
         if not await self._journal.settle(IMAGES):
-            raise StateError(self._database.health.error or "the state store cannot be written")
+            why = self._database.health.error
+            if why is None:
+                raise StateError("the state store cannot be written")
+            raise StateError(why.message, code=why.code, remedy=why.remedy)
         return await self._database.read(partial(summaries, rule=rule))
 
     async def images(self, query: ImageQuery) -> ImagePage:

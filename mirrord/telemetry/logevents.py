@@ -68,6 +68,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "image_began": "debug",
     "state_unusable": "error",
     "state_usable": "info",
+    "state_rebuilt": "warning",
     "repository_created": "info",
     "mirror_passed_over": "warning",
     "catalog_only": "warning",
@@ -204,7 +205,8 @@ def _of_registry(
 def _noted(event: Noted, fields: dict[str, object]) -> Line:
     known = event.what in EVENTS
     name = event.what if known else "noted"
-    fields = {**fields, "text": event.text} if known else {**fields, "what": event.what, "text": event.text}
+    fields = {key: value for key, value in fields.items() if value}  # not every note is about a registry
+    fields |= {"text": event.text} if known else {"what": event.what, "text": event.text}
     level: Level = "info" if name in _INFORMING else "warning"
     kind = None if name in _INFORMING else Kind(name, "registry", event.host)
     return Line(level=level, event=name, fields=fields, kind=kind)

@@ -35,6 +35,7 @@ from mirrord.ports.events import (
     StateChanged,
     UnitFinished,
 )
+from mirrord.state.store import REBUILT
 from mirrord.telemetry.logevents import EVENTS
 from mirrord.telemetry.loglimit import MOST_ALIKE
 from mirrord.telemetry.logs import Log, open_log
@@ -163,6 +164,7 @@ def test_line_of_a_failed_image_says_what_to_do() -> None:
         pytest.param(Noted(what="repository_created", text="made"), ("info", "repository_created"), id="created"),
         pytest.param(Noted(what="bulk_refused", text="no"), ("warning", "bulk_refused"), id="note"),
         pytest.param(Noted(what="brand_new", text="hm"), ("warning", "noted"), id="unknown-note"),
+        pytest.param(Noted(what=REBUILT, text="it was gone"), ("warning", "state_rebuilt"), id="state-lost"),
         pytest.param(QuotaTold(host="a", quota=PullQuota(remaining=3)), ("debug", "quota_told"), id="quota"),
     ],
 )
