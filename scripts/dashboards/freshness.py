@@ -151,6 +151,7 @@ BEHIND: Final = series(
     Query(f"max by (rule) (mirrord_freshness_seconds{{{RULE}}}) > 0", "{{rule}}"),
     unit="s",
     nothing="no rule is behind",
+    calcs=("max",),
     data_links=(OF_SERIES,),
 )
 
@@ -165,6 +166,7 @@ USED: Final = series(
     ),
     unit="percentunit",
     nothing="no rule uses up its promise",
+    calcs=("max",),
     thresholds=steps((0.8, NOTICE), (1, BAD), first=BLUE),
     top=1.1,
     data_links=(OF_SERIES,),
