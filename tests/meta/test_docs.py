@@ -95,6 +95,14 @@ def test_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 @each_page
+def test_page_holds_no_marks_of_a_merge(page: Path) -> None:
+    """Tables around such marks still have links that lead somewhere, so no other test sees them."""
+    marks = re.findall(r"^(?:<{7} |={7}$|>{7} ).*", page.read_text("utf-8"), re.MULTILINE)
+
+    assert not marks
+
+
+@each_page
 def test_page_is_reached_from_the_readme(page: Path) -> None:
     """A page that nothing links to is read by nobody."""
     assert page in reachable(ROOT / "README.md")
