@@ -162,6 +162,7 @@ def test_line_of_a_failed_image_says_what_to_do() -> None:
         pytest.param(StateChanged(error=None), ("info", "state_usable"), id="state-back"),
         pytest.param(Noted(what="repository_created", text="made"), ("info", "repository_created"), id="created"),
         pytest.param(Noted(what="bulk_refused", text="no"), ("warning", "bulk_refused"), id="note"),
+        pytest.param(Noted(what="bulk_unknown", text="not yet"), ("debug", "bulk_unknown"), id="not-yet"),
         pytest.param(Noted(what="brand_new", text="hm"), ("warning", "noted"), id="unknown-note"),
         pytest.param(QuotaTold(host="a", quota=PullQuota(remaining=3)), ("debug", "quota_told"), id="quota"),
     ],
