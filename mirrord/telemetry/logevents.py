@@ -68,6 +68,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "image_began": "debug",
     "state_unusable": "error",
     "state_usable": "info",
+    "state_rebuilt": "warning",
     "repository_created": "info",
     "mirror_passed_over": "warning",
     "catalog_only": "warning",
@@ -207,6 +208,8 @@ def _noted(event: Noted, fields: dict[str, object]) -> Line:
     known = event.what in EVENTS
     name = event.what if known else "noted"
     fields = {**fields, "text": event.text} if known else {**fields, "what": event.what, "text": event.text}
+    if not event.host:
+        fields.pop("registry")
     level = _NOTED.get(name, "warning")
     kind = None if name in _NOTED else Kind(name, "registry", event.host)
     return Line(level=level, event=name, fields=fields, kind=kind)
