@@ -71,7 +71,7 @@ ENV HOME=/home/mirrord \
     PYTHONPYCACHEPREFIX=/opt/mirrord/bytecode \
     MIRRORD_CONFIG=/etc/mirrord/mirrord.yaml \
     MIRRORD_STATE=sqlite:///var/lib/mirrord/state.db \
-    MIRRORD_LISTEN=0.0.0.0:8080 \
+    MIRRORD_LISTEN=:8080 \
     MIRRORD_API_TOKEN_FILE=/etc/mirrord/token/token \
     DOCKER_CONFIG=/etc/mirrord/docker
 WORKDIR /home/mirrord

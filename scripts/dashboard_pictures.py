@@ -75,7 +75,8 @@ def rows_of(board: Any, wanted: int) -> Iterator[list[Any]]:
 def happen(work: Path, running: ExitStack, seconds: int) -> tuple[Prometheus, dict[str, str]]:
     """Run everything for a while; return Prometheus, and names for the addresses of registries and instances."""
     world = running.enter_context(incidents(work))
-    world.every, world.promise, world.bandwidth = "5s", "40s", "6MiB"
+    world.every = world.slowly = "5s"
+    world.promise, world.bandwidth = "40s", "6MiB"
     world.begin()
     runners = {name: Mirrord(work / name) for name in ("service", "once")}
     for runner in runners.values():

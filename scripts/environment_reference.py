@@ -30,7 +30,7 @@ REST = """\
 - `MIRRORD_STATE` is `sqlite://` and the path of a file: `sqlite:///srv/mirrord.db` is `/srv/mirrord.db`;
   [more](state.md#where). The service always has a state, by default this one; `mirrord sync --once` and `mirrord plan`
   have one only where the variable is set.
-- `MIRRORD_LISTEN`: `0.0.0.0:8080` or `:8080` is every address. All but loopback needs `MIRRORD_API_TOKEN_FILE`.
+- `MIRRORD_LISTEN`: `:8080` is every address, `0.0.0.0:8080` those of IPv4, `[::]:8080` those of IPv6. All but loopback needs `MIRRORD_API_TOKEN_FILE`.
   `mirrord status` and `mirrord healthcheck` ask there.
 - `MIRRORD_LOG_LEVEL=debug` has every command print tracebacks too.
 

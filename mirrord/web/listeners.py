@@ -48,8 +48,12 @@ def address_of(listener: socket.socket) -> str:
     """Return the address of the page on this machine: ``http://127.0.0.1:8080/``."""
     host, port = listener.getsockname()[:2]
     if host in _WILDCARDS:
-        host = "127.0.0.1"
+        host = "::1" if _is_ipv6_alone(listener) else "127.0.0.1"
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _is_ipv6_alone(listener: socket.socket) -> bool:
+    return listener.family == socket.AF_INET6 and bool(listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
 
 
 async def _addresses(host: str, port: int) -> list[tuple[int, str]]:

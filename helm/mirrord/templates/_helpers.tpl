@@ -5,16 +5,12 @@
 
 {{/*
 The name of everything. 52 characters at the most: CronJobs append 11 for their Jobs, StatefulSets the same for the
-label of a revision, and the chart a suffix of its own.
+label of a revision, and the chart a suffix of its own. Releases may have dots in their names, Services may not.
 */}}
 {{- define "mirrord.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
-{{- else if contains (include "mirrord.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name (include "mirrord.name" .) | trunc 52 | trimSuffix "-" -}}
-{{- end -}}
+{{- $name := include "mirrord.name" . -}}
+{{- $full := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- .Values.fullnameOverride | default $full | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
 {{/* A name with a suffix, 63 characters at the most: (list . "suffix"). */}}
@@ -41,7 +37,7 @@ app.kubernetes.io/component: {{ index . 1 }}
   "app.kubernetes.io/version" (include "mirrord.version" $context)
   "app.kubernetes.io/managed-by" $context.Release.Service
   "app.kubernetes.io/part-of" "mirrord" -}}
-{{- mergeOverwrite (deepCopy $context.Values.commonLabels) $labels (include "mirrord.selector" . | fromYaml) | toYaml -}}
+{{- mergeOverwrite (deepCopy ($context.Values.commonLabels | default dict)) $labels (include "mirrord.selector" . | fromYaml) | toYaml -}}
 {{- end -}}
 
 {{/* The version as a label: at most 63 characters, and none that a label cannot have. */}}
@@ -76,7 +72,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- with .Values.identity.google.serviceAccount }}{{ $_ := set $annotations "iam.gke.io/gcp-service-account" . }}{{ end -}}
 {{- with .Values.identity.azure.clientId }}{{ $_ := set $annotations "azure.workload.identity/client-id" . }}{{ end -}}
 {{- with .Values.identity.azure.tenantId }}{{ $_ := set $annotations "azure.workload.identity/tenant-id" . }}{{ end -}}
-{{- with mergeOverwrite $annotations .Values.serviceAccount.annotations }}{{ toYaml . }}{{ end -}}
+{{- with mergeOverwrite $annotations (.Values.serviceAccount.annotations | default dict) }}{{ toYaml . }}{{ end -}}
 {{- end -}}
 
 {{/* The Secret with the token. */}}

@@ -2,14 +2,14 @@
 
 {{- define "mirrord.podMetadata" -}}
 labels:
-  {{- $labels := mergeOverwrite (deepCopy .Values.commonLabels) (deepCopy .Values.podLabels) -}}
+  {{- $labels := mergeOverwrite (deepCopy (.Values.commonLabels | default dict)) (deepCopy (.Values.podLabels | default dict)) -}}
   {{- if .Values.identity.azure.clientId }}{{ $_ := set $labels "azure.workload.identity/use" "true" }}{{ end }}
   {{- mergeOverwrite $labels (include "mirrord.selector" (list . (include "mirrord.component" .)) | fromYaml) | toYaml | nindent 2 }}
 {{- $annotations := dict "kubectl.kubernetes.io/default-container" "mirrord" -}}
 {{- /* The clouds' libraries read certificates once; all else that the chart writes is noticed by mirrord itself. */ -}}
 {{- if and .Values.extraCA.complete .Values.extraCA.pem }}{{ $_ := set $annotations "checksum/ca" (sha256sum .Values.extraCA.pem) }}{{ end }}
 annotations:
-  {{- mergeOverwrite $annotations (deepCopy .Values.podAnnotations) | toYaml | nindent 2 }}
+  {{- mergeOverwrite $annotations (deepCopy (.Values.podAnnotations | default dict)) | toYaml | nindent 2 }}
 {{- end -}}
 
 {{- define "mirrord.podSpec" -}}

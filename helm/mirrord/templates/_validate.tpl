@@ -1,7 +1,45 @@
+{{/*
+Values that null would take away, without anything in their place. Helm takes the default away before the schema sees it, and
+a template would find nothing, or read it as 0 or false: no Job would be kept, or the pod get a token of Kubernetes.
+*/}}
+{{- define "mirrord.validateNulls" -}}
+{{- $missing := list -}}
+{{- range list
+  "mode" "image.repository" "image.pullPolicy" "existingConfigMap.key" "log.level" "log.format" "drainTimeoutSeconds"
+  "token.key" "dockerConfig.key" "extraCA.key" "proxy" "serviceAccount.create" "serviceAccount.automount" "identity.aws"
+  "identity.google" "identity.azure" "persistence.enabled" "persistence.size" "persistence.accessMode" "persistence.retain"
+  "service.type" "service.port" "ingress" "httpRoute" "cronjob.schedule" "cronjob.suspend" "cronjob.backoffLimit"
+  "cronjob.successfulJobsHistoryLimit" "cronjob.failedJobsHistoryLimit" "monitoring.serviceMonitor.interval"
+  "monitoring.serviceMonitor.scrapeTimeout" "monitoring.serviceMonitor.job" "monitoring.podMonitor.interval"
+  "monitoring.podMonitor.scrapeTimeout" "monitoring.podMonitor.job" "monitoring.prometheusRule" "monitoring.dashboards"
+  "networkPolicy.ingress" "networkPolicy.egress.ports" "networkPolicy.egress.cidrs" "probes.startup" "probes.liveness"
+  "probes.readiness" "tmpSizeLimit" -}}
+{{- $place := $.Values -}}
+{{- $path := list -}}
+{{- range splitList "." . -}}
+{{- if not (kindIs "invalid" $place) -}}
+{{- $place = index $place . -}}
+{{- $path = append $path . -}}
+{{- end -}}
+{{- end -}}
+{{- if kindIs "invalid" $place -}}
+{{- $missing = append $missing (printf "%s is null: leave it out to have the default" (join "." $path)) -}}
+{{- end -}}
+{{- end -}}
+{{- if $missing -}}
+{{- fail (printf "\n\n%d of the values cannot be used:\n  - %s\n  After helm upgrade --reuse-values they may be new ones: take --reset-then-reuse-values.\n" (len (uniq $missing)) (join "\n  - " (uniq $missing))) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "mirrord.validate" -}}
+{{- include "mirrord.validateNulls" . -}}
 {{- $values := .Values -}}
 {{- $service := eq $values.mode "service" -}}
 {{- $faults := list -}}
+
+{{- if and $service (regexMatch "^[0-9]" (include "mirrord.fullname" .)) -}}
+{{- $faults = append $faults (printf "the name %s begins with a digit, which a Service may not: set fullnameOverride" (include "mirrord.fullname" .)) -}}
+{{- end -}}
 
 {{- if and $values.config $values.existingConfigMap.name -}}
 {{- $faults = append $faults "config and existingConfigMap.name are both set: leave one of them out" -}}
@@ -62,7 +100,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- range $name, $url := dict "proxy.http" $values.proxy.http "proxy.https" $values.proxy.https -}}
+{{- range $name, $url := dict "proxy.http" ($values.proxy.http | default "") "proxy.https" ($values.proxy.https | default "") -}}
 {{- if contains "@" $url -}}
 {{- $faults = append $faults (printf "%s holds a user or password (not shown): it belongs into a Secret; name the whole URL in secretEnv, as HTTP_PROXY or HTTPS_PROXY" $name) -}}
 {{- end -}}

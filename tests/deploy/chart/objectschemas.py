@@ -120,7 +120,16 @@ SPECS: Mapping[str, Mapping[str, Any]] = {
                     )
                 ),
                 timeouts=fields(request=DURATION, backendRequest=DURATION),
-                backendRefs=items(fields(("name", "port"), name=NAME, port={"type": "integer"})),
+                backendRefs=items(
+                    fields(
+                        ("name", "port"),
+                        group={"enum": [""]},
+                        kind={"enum": ["Service"]},
+                        name=NAME,
+                        port={"type": "integer"},
+                        weight={"type": "integer", "minimum": 0, "maximum": 1_000_000},
+                    )
+                ),
             )
         ),
     ),

@@ -259,10 +259,10 @@ def test_digest_goes_before_the_tag() -> None:
 def test_network_policy_keeps_the_metadata_service_out_of_reach() -> None:
     spec = only(render(with_values(SERVICE, cases.NETWORK)), "NetworkPolicy")["spec"]
     everywhere = [rule for rule in spec["egress"] if "to" not in rule]
-    blocks = {peer["ipBlock"]["cidr"]: peer["ipBlock"]["except"] for peer in spec["egress"][1]["to"]}
+    blocks = {peer["ipBlock"]["cidr"]: peer["ipBlock"]["except"] for peer in spec["egress"][2]["to"]}
 
     assert [{port["port"] for port in rule["ports"]} for rule in everywhere] == [{53}]
-    assert len(spec["egress"]) == 2
+    assert len(spec["egress"]) == 3
     assert blocks == {"0.0.0.0/0": ["169.254.169.254/32"], "::/0": ["fd00:ec2::254/128"]}
 
 
@@ -271,16 +271,25 @@ def test_network_policy_keeps_the_metadata_service_out_of_reach() -> None:
     [
         (cases.AWS, []),
         (cases.POD_IDENTITY, ["169.254.170.23/32", "fd00:ec2::23/128"]),
-        (cases.GOOGLE, ["169.254.169.254/32", "169.254.169.252/32"]),
+        (cases.GOOGLE, ["169.254.169.254/32", "fd00:ec2::254/128", "169.254.169.252/32"]),
         (cases.AZURE, []),
-        ({"networkPolicy": {"egress": {"metadata": True}}}, ["169.254.169.254/32"]),
+        ({"networkPolicy": {"egress": {"metadata": True}}}, ["169.254.169.254/32", "fd00:ec2::254/128"]),
     ],
     ids=["aws", "pod-identity", "google", "azure", "machine"],
 )
 def test_network_policy_lets_an_identity_through(identity: dict[str, Any], addresses: list[str]) -> None:
     spec = only(render(with_values(SERVICE, cases.NETWORK, identity)), "NetworkPolicy")["spec"]
 
-    assert [peer["ipBlock"]["cidr"] for rule in spec["egress"][2:] for peer in rule["to"]] == addresses
+    assert [peer["ipBlock"]["cidr"] for rule in spec["egress"][3:] for peer in rule["to"]] == addresses
+
+
+def test_network_policy_lets_the_resolver_of_openshift_through() -> None:
+    """Policies see the port of its pods, 5353, and not the 53 of its Service."""
+    spec = only(render(with_values(SERVICE, cases.NETWORK_NARROW)), "NetworkPolicy")["spec"]
+    (rule,) = [rule for rule in spec["egress"] if rule["ports"][0]["port"] == 5353]
+
+    assert {port["protocol"] for port in rule["ports"]} == {"UDP", "TCP"}
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}]
 
 
 def test_network_policy_lets_in_those_that_are_named_and_the_test() -> None:
@@ -315,7 +324,9 @@ def test_routes_lead_to_the_port_of_the_service() -> None:
     backends = [rule["http"]["paths"][0]["backend"]["service"] for rule in only(objects, "Ingress")["spec"]["rules"]]
 
     assert backends == [{"name": service["metadata"]["name"], "port": {"name": "http"}}] * 2
-    assert only(objects, "HTTPRoute")["spec"]["rules"][0]["backendRefs"] == [{"name": "hub-mirrord", "port": 9000}]
+    assert only(objects, "HTTPRoute")["spec"]["rules"][0]["backendRefs"] == [
+        {"group": "", "kind": "Service", "name": "hub-mirrord", "port": 9000, "weight": 1}
+    ]
     assert service["spec"]["ports"][0] == {"name": "http", "port": 9000, "targetPort": "http", "protocol": "TCP"}
 
 
@@ -350,8 +361,18 @@ def test_notes_say_the_next_step() -> None:
         ({"proxy": {"https": "http://proxy:3128"}}, "mirrord connects directly"),
         ({"persistence": {"enabled": False}}, "After each restart"),
         ({"networkPolicy": {"enabled": True}}, "lets nobody in"),
+        ({"service": {"type": "LoadBalancer"}}, "the Service of type LoadBalancer has no TLS"),
+        ({"ingress": {"enabled": True, "hosts": ["mirror.example.com"]}}, "the Ingress has no TLS"),
+        (
+            {"networkPolicy": {"enabled": True}, "proxy": {"https": "http://proxy:3128"}},
+            "port 3128, that of proxy.https",
+        ),
+        (
+            {"mode": "cronjob", "networkPolicy": {"enabled": True}, "cronjob": {"pushgateway": "http://push"}},
+            "port 80, that of cronjob.pushgateway",
+        ),
     ],
-    ids=["proxy", "persistence", "network"],
+    ids=["proxy", "persistence", "network", "plain-service", "plain-ingress", "network-proxy", "network-pushgateway"],
 )
 def test_notes_warn_of_what_is_probably_not_meant(values: dict[str, Any], text: str) -> None:
     plain = {"config": {"version": 1, "rules": []}, "token": {"existingSecret": "api"}}
@@ -362,3 +383,11 @@ def test_notes_warn_of_what_is_probably_not_meant(values: dict[str, Any], text: 
 
 def test_notes_are_content_with_a_proxy_that_the_configuration_follows() -> None:
     assert "mirrord connects directly" not in notes(with_values(SERVICE, {"proxy": {"https": "http://proxy:3128"}}))
+
+
+def test_notes_are_content_with_a_pushgateway_that_the_network_policy_lets_through() -> None:
+    values = {"cronjob": {"pushgateway": "http://push:9091"}, "networkPolicy": {"enabled": True}}
+    ports = {"networkPolicy": {"egress": {"ports": [443, 9091]}}}
+
+    assert "port 9091" in notes(with_values(CRONJOB, values))
+    assert "lets nothing out" not in notes(with_values(CRONJOB, values, ports))

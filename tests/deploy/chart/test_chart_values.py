@@ -39,6 +39,7 @@ SCHEMA: dict[str, tuple[Values, str]] = {
         {"config": {"rules": [{"name": "a", "source": "b", "targets": ["c"], "tags": {"include": [1.20]}}]}},
         "at '/config/rules/0/tags/include/0': got number, want string",
     ),
+    "variable-number": ({"extraEnv": [{"name": "A", "value": 1}]}, "at '/extraEnv/0/value': got number, want string"),
     "config-list": ({"config": []}, "at '/config': got array, want string or object"),
 }
 RULES: dict[str, tuple[Values, str]] = {
@@ -75,6 +76,7 @@ RULES: dict[str, tuple[Values, str]] = {
         {"extraEnv": [{"name": "A"}], "secretEnv": [{"name": "A", "secret": "b", "key": "c"}]},
         "the variable A is set twice",
     ),
+    "name-with-a-digit": ({"fullnameOverride": "1st"}, "the name 1st begins with a digit, which a Service may not"),
     "volume-of-the-chart": ({"extraVolumes": [{"name": "tmp", "emptyDir": {}}]}, "a volume with the name tmp already"),
 }
 

@@ -31,9 +31,9 @@ KEPT = ("base", "releases")
 class Incidents:
     """Registries, the rules upon them, and what can happen to them.
 
-    ``nginx`` counts pulls, as Docker Hub does, and may ask for patience; ``private`` asks for
-    a password that nobody has; ``frail`` is a target that dies. ``every`` is
-    the schedule of the rules, ``promise`` what those promise that promise anything.
+    ``hub`` counts pulls, as Docker Hub does, and may ask for patience; ``private`` asks for a password that nobody
+    has; ``frail`` is a target that dies. ``every`` is the schedule of the rules, ``slowly`` that of the rule whose
+    failures are counted one by one, ``promise`` what it promises.
     """
 
     directory: Path
@@ -45,6 +45,7 @@ class Incidents:
     private: FakeRegistry
     portal: BlockingPortal
     every: str = "1s"
+    slowly: str = "4s"
     promise: str = "2s"
     bandwidth: str | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(2))
@@ -76,7 +77,7 @@ class Incidents:
         }
         options: dict[str, dict[str, object]] = {
             "app": {"freshness": "1m"},
-            "edge": {"freshness": self.promise},
+            "edge": {"freshness": self.promise, "schedule": self.slowly},
             "base": {"overwrite": False},
             "releases": {"immutable_tags": ["v*"]},
         }

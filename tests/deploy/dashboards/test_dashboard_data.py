@@ -88,6 +88,7 @@ def happen(world: Incidents, there: Prometheus) -> None:
     there.wait_for('min(sum by (rule) (mirrord_runs_total{rule!="edge"})) > 1')
     world.frail.kill()
     world.publish("edge", "v1")
+    there.wait_for('mirrord_failed_runs{rule="edge"} == 1')
     world.be_short()
     world.publish("web", size_bytes=4_000_000)
     there.wait_for("sum(mirrord_transfers_in_flight) > 0")  # for two seconds, and a scrape is every second
@@ -224,7 +225,7 @@ def test_variables_offer_what_there_is_and_narrow_the_panels(scene: Scene) -> No
 
 
 def test_bars_add_up_to_what_was_counted(scene: Scene) -> None:
-    """Whatever the width of the bars. Rates extrapolate at the edges: a part of a step at most."""
+    """Whatever the width of the bars. At the edges of what was scraped a window or so is lost."""
     (one,) = (one for one in asked(SERVICE) if one.where.endswith(" Runs, by how they ended A"))
     chosen = {"instance": [f"127.0.0.1:{scene.one.port}"], "rule": ["app"]}
     there, end = scene.service.there, time.time()
@@ -237,8 +238,8 @@ def test_bars_add_up_to_what_was_counted(scene: Scene) -> None:
         view = dataclasses.replace(scene.service.view(chosen), interval_s=step)
         found = scene.service.ask(one.expr, view, is_now=False, step=step, end=end)
         bars = sum(float(value) for series in found for _, value in series["values"])
-        assert bars == pytest.approx(counted, rel=0.2), step
-    assert counted >= 5
+        assert bars == pytest.approx(counted, abs=4), step
+    assert counted >= 6, "enough for twice as much to be too much"
 
 
 def test_two_instances_with_a_rule_of_one_name_have_rows_of_their_own(scene: Scene) -> None:

@@ -154,7 +154,7 @@ def test_image_has_only_variables_that_are_no_secret(image: Image) -> None:
     assert {name: value for name, value in image.env.items() if name.startswith(("MIRRORD_", "DOCKER_"))} == {
         "MIRRORD_CONFIG": "/etc/mirrord/mirrord.yaml",
         "MIRRORD_STATE": "sqlite:///var/lib/mirrord/state.db",
-        "MIRRORD_LISTEN": "0.0.0.0:8080",
+        "MIRRORD_LISTEN": ":8080",
         "MIRRORD_API_TOKEN_FILE": "/etc/mirrord/token/token",
         "DOCKER_CONFIG": "/etc/mirrord/docker",
     }

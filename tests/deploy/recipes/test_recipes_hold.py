@@ -132,6 +132,34 @@ def test_image_and_version_are_those_of_this_release() -> None:
     assert {"".join(found) for every in named.values() for found in every} == {__version__}
 
 
+def test_rules_of_a_fork_get_no_secrets() -> None:
+    """Rules name the host that a secret goes to: those of a stranger would send it to a host of the stranger's."""
+    text = JENKINS.read_text("utf-8")
+    stages = dict(re.findall(r"(?ms)^    stage\('(\w+)'\) \{\n(.*?)^    \}$", text))
+    plan = load(GITLAB)["plan"]["rules"]
+    fork = "github.event.pull_request.head.repo.full_name == github.repository"
+
+    assert "credentials(" not in text.partition("stages {")[0]
+    assert [name for name, stage in stages.items() if "credentials(" in stage] == ["plan", "mirror"]
+    assert "!env.CHANGE_FORK" in stages["plan"]
+    assert "branch 'main'" in stages["mirror"]
+    assert all("$CI_MERGE_REQUEST_SOURCE_PROJECT_ID == $CI_MERGE_REQUEST_PROJECT_ID" in rule["if"] for rule in plan)
+    assert fork in load(GITHUB)["jobs"]["plan"]["if"]
+    assert "pull_request_target" not in GITHUB.read_text("utf-8")
+
+
+def test_plan_of_github_is_left_out_where_dependabot_would_fail_for_want_of_secrets() -> None:
+    """The recipe asks for Dependabot, whose changes of the workflow's actions start the workflow."""
+    assert "github.event.pull_request.user.login != 'dependabot[bot]'" in load(GITHUB)["jobs"]["plan"]["if"]
+
+
+def test_jobs_of_gitlab_have_an_environment_each_by_which_variables_are_told_apart() -> None:
+    environments = {name: load(GITLAB)[name]["environment"] for name in ("plan", "mirror")}
+
+    assert {name: made["name"] for name, made in environments.items()} == {"plan": "mirror-plan", "mirror": "mirror"}
+    assert {made["action"] for made in environments.values()} == {"access"}, "nothing is deployed"
+
+
 def test_jenkinsfile_is_balanced_and_its_stages_are_known() -> None:
     text = re.sub(r"(?m)^\s*//.*$", "", JENKINS.read_text("utf-8"))
     stack: list[str] = []

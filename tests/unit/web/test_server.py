@@ -77,6 +77,15 @@ async def test_address_that_is_told_can_be_asked(make_app: MakeApp, host: str) -
     assert url in {f"http://127.0.0.1:{port}/", f"http://[::1]:{port}/"}
 
 
+async def test_every_address_of_one_family_is_told_as_one_of_it(make_app: MakeApp) -> None:
+    """`[::]` is IPv6 alone: at 127.0.0.1 nobody answers."""
+    async with served(make_app(), "::") as (url, port):
+        answer = await ask(port, GET + b"Connection: close\r\n\r\n", "::1")
+
+    assert url == f"http://[::1]:{port}/"
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
 async def test_every_address_means_both_families(make_app: MakeApp) -> None:
     async with served(make_app(), "") as (_, port):
         answers = [await ask(port, GET + b"Connection: close\r\n\r\n", host) for host in ("127.0.0.1", "::1")]
