@@ -4,6 +4,9 @@ On Linux the system's roots are a file or a directory that OpenSSL reads, which 
 has it do so at every handshake, to notice changes. Here one context serves all clients with the same settings, until
 the roots change.
 
+Contexts are made by `ssl.SSLContext`, never by `ssl.create_default_context`: since Python 3.13 that one asks for
+VERIFY_X509_STRICT, which refuses certificates without key identifiers, as many private authorities issue them.
+
 Source: the truststore documentation for the system's roots; Python's ssl module for the rest.
 """
 

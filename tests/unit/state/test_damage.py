@@ -179,11 +179,14 @@ async def test_hot_journal_without_sense_harms_nothing(file: Path, content: byte
 
 
 async def test_index_that_disagrees_with_its_table_is_found_after_a_kill(file: Path) -> None:
-    """As after a write-ahead log was lost in the middle of a checkpoint; the quick check does not see it."""
+    """As after a write-ahead log was lost in the middle of a checkpoint; the quick check does not see it.
+
+    Index and table have as many rows as each other: newer releases of SQLite count them in the quick check too.
+    """
     sql(file, "INSERT INTO created VALUES ('a', 1, 1)")
     sql(file, "PRAGMA wal_checkpoint(TRUNCATE)")
     before = file.read_bytes()
-    sql(file, "INSERT INTO created VALUES ('b', 2, 2)")
+    sql(file, "UPDATE created SET kept_at = 2")
     sql(file, "PRAGMA wal_checkpoint(TRUNCATE)")
     ((page,),) = sql(file, "SELECT rootpage FROM sqlite_schema WHERE name = 'created_by_age'")
     assert isinstance(page, int)
