@@ -264,13 +264,14 @@ async def test_end_of_the_process_does_not_wait_for_a_disk_that_refuses(file: Pa
     assert rows(file) == 0
 
 
-async def test_removed_file_is_told_though_writing_seems_to_work(file: Path) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+async def test_removed_file_is_told_though_writing_seems_to_work(file: Path, whole: bool) -> None:
     async with opened(file.parent) as state:
-        await state.history.check()
+        await state.history.check(whole=whole)
         file.rename(file.with_name("moved.db"))  # noqa: ASYNC240
 
         with pytest.raises(StateError, match="was removed or replaced"):
-            await state.history.check()
+            await state.history.check(whole=whole)
 
 
 @pytest.mark.parametrize(
