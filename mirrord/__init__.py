@@ -1,3 +1,3 @@
 """mirrord mirrors container images between registries: verified, planned, observable."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

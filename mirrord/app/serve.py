@@ -51,7 +51,7 @@ COUNT_EVERY_S = 2.0
 QUOTAS_EVERY_S = 30.0
 SAVED_EVERY_S = 300.0
 TRIM_EVERY_S = 3600.0
-CHECK_EVERY_S = 15.0
+CHECK_EVERY_S = 5.0
 REAP_EVERY_S = 5.0
 IDLE_EVERY_S = 60.0
 """How often memory is given back, while no rule runs."""
@@ -321,9 +321,10 @@ class _Process:
             await anyio.to_thread.run_sync(give_back)
 
     async def _check_state(self) -> None:
-        """See whether a state store that could not be used can be again; one that works is left alone."""
-        if self._board.state_error is not None:
-            await self._state.history.check()
+        """See whether a state store that could not be used can be again; one that works has only its file looked at."""
+        failed = self._board.state_error is not None
+        await self._state.history.check(whole=failed)  # tells that it works again, where the store itself had failed
+        if failed and self._board.state_error is not None:
             self._hub.emit(StateChanged(error=None))
 
     async def _trim(self) -> None:

@@ -26,7 +26,7 @@ def _auth() -> None:
     """Check credentials."""
 
 
-@auth.command()
+@auth.command(short_help="Say which credential each registry gets, and if it works.")
 def check(
     *,
     config: ConfigOption = None,

@@ -17,7 +17,7 @@ config = typer.Typer(
 )
 
 
-@config.command()
+@config.command(short_help="Check a configuration file.")
 def validate(*, config: ConfigOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
     """Check a configuration file; errors and warnings read like those of a compiler."""
     loaded = load(config)
@@ -57,7 +57,7 @@ def schema() -> None:
     Output().raw(schema_text())
 
 
-@config.command()
+@config.command(short_help="Show what holds, every default filled in.")
 def show(*, config: ConfigOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
     """Show what holds, every default filled in, as YAML or JSON; secrets by reference only."""
     from mirrord.config.effective import effective

@@ -97,9 +97,10 @@ def make_app() -> typer.Typer:
     )
     completion_init()
     app.callback()(_options)
-    app.command("sync", rich_help_panel=MIRROR)(sync)
+    # Short texts fit a terminal of 80 columns; by themselves they would be cut in the middle of the first sentence.
+    app.command("sync", rich_help_panel=MIRROR, short_help="Mirror what the rules say: as a service, or once.")(sync)
     app.command("plan", rich_help_panel=MIRROR)(plan)
-    app.command("status", rich_help_panel=MIRROR)(status)
+    app.command("status", rich_help_panel=MIRROR, short_help="Show how the running service stands.")(status)
     app.command("tags", rich_help_panel=LOOK)(tags)
     app.command("repositories", rich_help_panel=LOOK)(repositories)
     app.command("inspect", rich_help_panel=LOOK)(inspect)
@@ -107,8 +108,10 @@ def make_app() -> typer.Typer:
     app.command("delete", rich_help_panel=CHANGE)(delete)
     app.add_typer(config, name="config", cls=Commands, rich_help_panel=SETUP)
     app.add_typer(auth, name="auth", cls=Commands, rich_help_panel=SETUP)
-    app.command("demo", rich_help_panel=SETUP)(demo)
-    app.command("healthcheck", rich_help_panel=SETUP)(healthcheck)
+    app.command("demo", rich_help_panel=SETUP, short_help="Show mirrord at work, offline.")(demo)
+    app.command("healthcheck", rich_help_panel=SETUP, short_help="Say by the exit code if the service is well.")(
+        healthcheck
+    )
     app.command("version", rich_help_panel=SETUP)(version)
     return app
 

@@ -19,15 +19,17 @@ LONGEST_NOTE: Final = 2000
 class Notes(Progress):
     """Keeps notes while another display shows the progress, and writes each once, on stderr, at the end."""
 
-    def __init__(self, shown: Progress) -> None:
-        """Pass everything on to ``shown``."""
+    def __init__(self, shown: Progress, *, everything: bool = True) -> None:
+        """Pass everything on to ``shown``; without ``everything`` only notes are kept that nobody has to ask for."""
         self._shown = shown
+        self._everything = everything
         self._notes: dict[str, None] = {}
         self._left_out = 0
 
     def emit(self, event: Event) -> None:
         """Keep a note, and pass every event on."""
-        if isinstance(event, Noted) and event.text not in self._notes:
+        wanted = isinstance(event, Noted) and (self._everything or event.is_unasked)
+        if isinstance(event, Noted) and wanted and event.text not in self._notes:
             if len(self._notes) < MOST_NOTES:
                 self._notes[event.text] = None
             else:

@@ -78,6 +78,7 @@ def make_plan(
     """
     from mirrord.app.preflight import check_registries
     from mirrord.cli.execution import state_url
+    from mirrord.cli.notes import Notes
     from mirrord.cli.planreport import PlanReport
     from mirrord.cli.progress import make_progress
     from mirrord.config.secrets import ConfiguredSecrets
@@ -87,7 +88,7 @@ def make_plan(
     config = load(config_path)
     state = state_url(os.environ)
     rules: list[Rule] = select_rules(config.rules, names)
-    display = make_progress(wanted=progress, colour=color, environment=os.environ, notes=notes)
+    display = Notes(make_progress(wanted=progress, colour=color, environment=os.environ), everything=notes)
 
     async def body(app: App) -> PlanReport:
         await check_registries(app, rules, ConfiguredSecrets(os.environ))

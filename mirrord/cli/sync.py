@@ -46,7 +46,10 @@ def sync(
         typer.Option(metavar="FILE", help="With --once: write metrics for the textfile collector of node_exporter."),
     ] = None,
     pushgateway: Annotated[
-        str | None, typer.Option(metavar="URL", help="With --once: send metrics to a Prometheus Pushgateway.")
+        str | None,
+        typer.Option(
+            metavar="URL", help="With --once: send metrics to a Prometheus Pushgateway; URL/metrics/job/NAME/... too."
+        ),
     ] = None,
     no_progress: NoProgressOption = False,
     color: ColourOption = Colour.AUTO,

@@ -90,8 +90,10 @@ def _listen(value: object) -> Listen:
 def _state(value: object) -> str:
     scheme, separator, rest = str(value).partition("://")
     if scheme.partition("+")[0] not in _STATE_SCHEMES or not separator or not rest:
-        # It may hold a password: it is not shown.
-        raise fault("STATE_URL_INVALID", "this is no state store; expected sqlite:///PATH")
+        # It may hold a password: only a path is shown.
+        text = str(value)
+        wanted = f"sqlite://{quote(text, 200)}" if text.startswith("/") else "sqlite:///PATH"
+        raise fault("STATE_URL_INVALID", f"this is no state store; expected {wanted}")
     return str(value)
 
 

@@ -56,6 +56,8 @@ class NewestSection(Section):
 class TagsSection(Section):
     """Which tags of a repository are mirrored: those that `include` or `semver` takes, or all without either."""
 
+    form = "{include: [...]}"
+
     include: tuple[TagPatternField, ...] = Field(
         default=(),
         description="Tags to take: literals, globs (`*`, `?`, `[a-f]`), or `/regular expressions/` that match the "

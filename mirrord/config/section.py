@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from mirrord.config.faults import fault
 from mirrord.config.fields import resolve
@@ -20,10 +21,18 @@ class Section(BaseModel):
     shorthand: ClassVar[Mapping[str, object] | None] = None
     """The JSON Schema of the scalar that may stand for the mapping."""
 
+    form: ClassVar[str] = ""
+    """How the mapping is written, where something else is easily written in its place."""
+
     @classmethod
     def expand(cls, scalar: Scalar) -> dict[str, object]:
         """Return the mapping that ``scalar`` stands for."""
-        raise fault("CONFIG_TYPE", f"expected a mapping, got {describe(scalar)}")
+        raise cls._no_mapping(scalar)
+
+    @classmethod
+    def _no_mapping(cls, value: object) -> PydanticCustomError:
+        hint = f"; write {cls.form}" if cls.form else ""
+        return fault("CONFIG_TYPE", f"expected a mapping, got {describe(value)}{hint}")
 
     @model_validator(mode="before")
     @classmethod
@@ -33,7 +42,7 @@ class Section(BaseModel):
         if isinstance(value, Scalar):
             return cls.expand(value if cls.shorthand is None else cls._resolve(value, info))
         if not isinstance(value, dict):
-            raise fault("CONFIG_TYPE", f"expected a mapping, got {describe(value)}")
+            raise cls._no_mapping(value)
         return {
             key: None if isinstance(item, Scalar) and item.is_null else item
             for key, item in value.items()

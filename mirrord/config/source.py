@@ -237,13 +237,26 @@ def _syntax_error(exc: yaml.MarkedYAMLError, text: str, file: str) -> ConfigErro
     message = f"this is no YAML: {exc.problem}"
     if exc.context and exc.context_mark and exc.context_mark.line + 1 != position.line:
         message += f", {exc.context} that begins on line {exc.context_mark.line + 1}"
-    if "\t" in line[: position.column]:
-        message += "; a tab stands here, YAML is indented with spaces"
-    elif line[position.column - 1 : position.column] in {"@", "`", "%", "*", "&", "!"}:
-        message += "; text that begins with this character needs quotes"
-    elif line[position.column - 1 : position.column] == "{":
-        message += "; text with { needs quotes inside [ ]"
+    if hint := _syntax_hint(exc.problem or "", line, position.column - 1):
+        message += f"; {hint}"
     return _error(file, position, message, "CONFIG_SYNTAX")
+
+
+def _syntax_hint(problem: str, line: str, place: int) -> str:
+    """Return what most likely mends a line; libyaml says what it expected, which is seldom what was forgotten."""
+    before, character = line[:place], line[place : place + 1]
+    value = before.lstrip(" -").rpartition(": ")[2]
+    is_mapping = "mapping values are not allowed" in problem
+    hints = (
+        ("\t" in line[: place + 1], "a tab stands here, YAML is indented with spaces"),
+        (character and character in "@`%*&!", "text that begins with this character needs quotes"),
+        (character == "{", "text with { needs quotes inside [ ]"),
+        ("comment or line break" in problem, "text that begins with > or | needs quotes"),
+        (value.startswith(("{", "[")), "text that begins with { or [ needs quotes"),
+        (is_mapping and ": " in before, 'text with ": " needs quotes'),
+        (is_mapping or not before.strip(), "the keys of one item begin in the same column"),
+    )
+    return next((hint for fits, hint in hints if fits), "")
 
 
 def _at(event: yaml.Event) -> Position:

@@ -122,7 +122,8 @@ class Reference:
     def parse(cls, text: str) -> Reference:
         """Return what ``text`` refers to: ``[host[:port]/]path[:tag][@digest]`` or ``oci:DIRECTORY[:tag]``.
 
-        A missing host means Docker Hub, and a Docker Hub path of one segment gets ``library/``.
+        A missing host means Docker Hub, and a Docker Hub path of one segment gets ``library/``. What can only be meant
+        as a registry alone, ``localhost:5000``, is refused: as a name at Docker Hub it would be a surprise.
 
         Raises:
             InvalidReferenceError: the text does not follow the grammar, or the host is none (REGISTRY_INVALID); the
@@ -135,6 +136,8 @@ class Reference:
         digest = _digest(digest_text, text) if at else None
         head, slash, last = rest.rpartition("/")
         name, colon, tag_text = last.partition(":")
+        if not slash and ("." in name or name.lower() == "localhost"):
+            raise InvalidReferenceError(f'"{shown(text)}" names a registry and no repository; write {rest}/NAME')
         tag = _tag(tag_text, text) if colon else None
         host, path = _split_host(f"{head}{slash}{name}", text)
         return cls(Repository(host, path), tag, digest)

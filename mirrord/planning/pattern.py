@@ -129,8 +129,12 @@ def _is_expression(text: str) -> bool:
     return len(text) > 1 and text.startswith("/") and text.endswith("/")
 
 
+_SIGNS_OF_AN_EXPRESSION = frozenset("^$()|+\\")
+
+
 def _slash_hint(text: str) -> str:
-    return ', a regular expression stands between "/" and "/"' if text.startswith("/") else ""
+    meant = text.startswith("/") or not _SIGNS_OF_AN_EXPRESSION.isdisjoint(text)
+    return ', a regular expression stands between "/" and "/"' if meant else ""
 
 
 def _translate_tag(text: str) -> str:

@@ -130,11 +130,15 @@ class QuotaTold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Something a reader of the log should know; mirrord coped with it. ``what`` is a stable key."""
+    """Something a reader of the log should know; mirrord coped with it. ``what`` is a stable key.
+
+    ``is_unasked``: commands tell it even without --verbose, since without it their result would surprise.
+    """
 
     what: str
     text: str
     host: str = ""
+    is_unasked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,6 +102,10 @@ class History(Protocol):
         """Forget what is older than is kept; return how many rows that were."""
         ...
 
-    async def check(self) -> None:
-        """See that the store can be read and written."""
+    async def check(self, *, whole: bool = True) -> None:
+        """See that the store can be read and written; without ``whole`` only what costs next to nothing.
+
+        Raises:
+            StateError: it cannot.
+        """
         ...

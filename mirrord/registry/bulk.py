@@ -32,11 +32,12 @@ _MOST_REFUSALS = 4096
 class BulkHabits:
     """What was learned about one registry: repositories whose API refused, and until when it is left alone.
 
-    ``missing`` are those of them that the API does not know (yet).
+    ``missing`` are those of them that the API does not know (yet); ``pushed`` those of them that were pushed to since.
     """
 
     refused_until: dict[str, float] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    pushed: set[str] = field(default_factory=set)
 
     def allows(self, path: str, now_s: float) -> bool:
         """Say whether the API is worth asking for a repository."""
@@ -56,6 +57,8 @@ class BulkHabits:
         if path in self.missing:
             self.missing.discard(path)
             self.refused_until.pop(path, None)
+            if len(self.pushed) < _MOST_REFUSALS:
+                self.pushed.add(path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +102,12 @@ class Bulk:
         try:
             return await self._collect(most_pages)
         except (MirrordError, TimeoutError) as exc:
-            self.habits.refuse(self.path, self.clock.monotonic(), missing=isinstance(exc, NotFoundError))
+            missing = isinstance(exc, NotFoundError)
+            self.habits.refuse(self.path, self.clock.monotonic(), missing=missing)
             text = f"the digests of {host}/{self.path} are asked for tag by tag: {str(exc) or 'no answer in time'}"
-            self.events.emit(Noted(what="bulk_refused", text=text, host=host))
+            # A target that is not there before the first push is as it should be; a source, or one pushed to, is not.
+            is_normal = missing and most_pages is not None and self.path not in self.habits.pushed
+            self.events.emit(Noted(what="bulk_unknown" if is_normal else "bulk_refused", text=text, host=host))
             return None
 
     async def _collect(self, most_pages: int | None) -> _Told:

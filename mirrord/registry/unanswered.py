@@ -38,7 +38,7 @@ def unanswered(host: str, method: str, url: str, exc: httpx2.TransportError | Ti
             return UnavailableError(
                 f"{place}: {exc}",
                 code="TLS_FAILED",
-                remedy=f'check the certificate, or set registries."{host}".tls.ca_file',
+                remedy=_remedy_of_tls(host, str(exc)),
                 retryable=False,
                 **about,
             )
@@ -54,3 +54,17 @@ def unanswered(host: str, method: str, url: str, exc: httpx2.TransportError | Ti
             )
         case _:
             return UnavailableError(f"{place}: {exc}", **about)
+
+
+def _remedy_of_tls(host: str, said: str) -> str:
+    """Return what helps with a certificate, by what OpenSSL says of it."""
+    if "issuer" in said or "self-signed" in said or "self signed" in said:
+        return (
+            f'set registries."{host}".tls.ca_file to the file of the authority that signed the certificate; '
+            "a self-signed certificate is its own"
+        )
+    if "has expired" in said:
+        return f"renew the certificate of {host}, and look at this machine's clock"
+    if "mismatch" in said:
+        return f"the certificate is for another name than {host}: use the one that it has, or renew it"
+    return f'check the certificate of {host}, and registries."{host}".tls'

@@ -69,12 +69,14 @@ class Database(Statements):
         """Run ``work`` in a transaction, and return what it returns once that is committed.
 
         Raises:
-            StateError: it could not be written, and nothing of it was. The next transaction has a new connection: what
-                SQLite may have in memory after a failed fsync is not to be trusted.
+            StateError: it could not be written, and nothing of it was; or the file has its name no more. The next
+                transaction has a new connection: what SQLite may have in memory after a failed fsync is not to be
+                trusted.
             UnwritableError: the file is well, but a value cannot be written.
         """
 
         def run() -> T:
+            self._see_file()
             with mapped("write"), _anew_after_failure(self._writer), self._writer.begin() as connection:
                 return work(connection)
 
@@ -103,20 +105,19 @@ class Database(Statements):
         Raises:
             StateError: it was removed or replaced: what is written now is lost.
         """
-
-        def run() -> None:
-            try:
-                found = self._path.stat().st_ino
-            except OSError:
-                found = None
-            if found != self._file:
-                raise StateError(
-                    f'the file of the state store, "{quote(str(self._path))}", was removed or replaced',
-                    remedy="start mirrord again, so that it opens the file that is there",
-                )
-
         with self._judged():
-            await anyio.to_thread.run_sync(run)
+            await anyio.to_thread.run_sync(self._see_file)
+
+    def _see_file(self) -> None:
+        try:
+            found = self._path.stat().st_ino
+        except OSError:
+            found = None
+        if found != self._file:
+            raise StateError(
+                f'the file of the state store, "{quote(str(self._path))}", was removed or replaced',
+                remedy="start mirrord again, so that it opens the file that is there",
+            )
 
     def close(self) -> None:
         """Close all connections; what the journal of SQLite holds goes into the file."""
@@ -132,7 +133,7 @@ class Database(Statements):
         except UnwritableError:
             raise
         except StateError as exc:
-            self.health.failed(str(exc))
+            self.health.failed(exc)
             raise
 
 

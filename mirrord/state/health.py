@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 
+from mirrord.errors import StateError
 from mirrord.ports.events import EventSink, StateChanged
 
 
@@ -13,15 +14,15 @@ class Health:
     def __init__(self, events: EventSink) -> None:
         """Begin well; ``events`` is told of changes."""
         self._events = events
-        self._error: str | None = None
+        self._error: StateError | None = None
         self.changed = anyio.Event()
 
     @property
-    def error(self) -> str | None:
+    def error(self) -> StateError | None:
         """Why the store cannot be used at the moment; None: it can."""
         return self._error
 
-    def failed(self, error: str) -> None:
+    def failed(self, error: StateError) -> None:
         """Take note that it cannot be used."""
         self._take(error)
 
@@ -29,10 +30,10 @@ class Health:
         """Take note that something was written."""
         self._take(None)
 
-    def _take(self, error: str | None) -> None:
+    def _take(self, error: StateError | None) -> None:
         changed = (error is None) != (self._error is None)
         self._error = error
         if changed:
-            self._events.emit(StateChanged(error=error))
+            self._events.emit(StateChanged(error=str(error) if error is not None else None))
             self.changed.set()
             self.changed = anyio.Event()

@@ -74,7 +74,7 @@ class ReadOnlyFile(Statements):
         except StateError as exc:
             if not self._told:
                 text = f'"{quote(str(self._path))}" is not used, this is planned as without memory: {exc.message}'
-                self._events.emit(Noted(what=UNREAD, text=text))
+                self._events.emit(Noted(what=UNREAD, text=text, is_unasked=not isinstance(exc, _NothingYetError)))
             self._told = True
             raise
 
@@ -84,10 +84,8 @@ class ReadOnlyFile(Statements):
         raise StateError("a plan writes nothing")
 
     def _read(self, work: Callable[[Connection], T]) -> T:
+        self._check_place()
         with mapped("read"):
-            found = look_at(self._path)
-            if found is None or not stat.S_ISREG(found.st_mode):
-                raise StateError("there is no such file")
             if self._is_open():
                 return self._ask(work, "mode=ro")
             try:
@@ -99,6 +97,16 @@ class ReadOnlyFile(Statements):
                 if not self._is_open():
                     return answer
             return self._ask(work, "mode=ro")  # a service came in between, and may have changed what was read
+
+    def _check_place(self) -> None:
+        try:
+            found = look_at(self._path)
+        except OSError as exc:  # a directory on the way is another user's
+            raise StateError(f"it cannot be looked at: {exc.strerror}") from exc
+        if found is None:
+            raise _NothingYetError("there is no such file")
+        if not stat.S_ISREG(found.st_mode):
+            raise StateError("it is no file")
 
     def _is_open(self) -> bool:
         """Say whether somebody has the store open, or died with it: then the newest is in the write-ahead log.
@@ -121,8 +129,14 @@ class ReadOnlyFile(Statements):
             return work(connection)
 
 
+class _NothingYetError(StateError):
+    """There is no store, or nothing in it: so it is before the first run, and nobody is surprised."""
+
+
 def _check(version: str | None) -> None:
     if version is None:
-        raise StateError("it is empty")
+        raise _NothingYetError("it is empty")
     if version != SCHEMA.head:
-        raise StateError(f"its tables are of version {quote(version, 20)}, and this mirrord reads {SCHEMA.head}")
+        then = "refuse it (STATE_NEWER)" if version > SCHEMA.head else "bring them forward, and use it"
+        tables = f"its tables are of version {quote(version, 20)}, and this mirrord reads {SCHEMA.head}"
+        raise StateError(f"{tables}; the run would {then}")

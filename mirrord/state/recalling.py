@@ -61,7 +61,10 @@ class SqlHistory(History):
     async def summary(self, rule: str) -> Sequence[TargetSummary]:
         """Return a rule's images counted by target and state."""
         if not await self._journal.settle(IMAGES):
-            raise StateError(self._database.health.error or "the state store cannot be written")
+            why = self._database.health.error
+            if why is None:
+                raise StateError("the state store cannot be written")
+            raise StateError(why.message, code=why.code, remedy=why.remedy)
         return await self._database.read(partial(summaries, rule=rule))
 
     async def images(self, query: ImageQuery) -> ImagePage:
@@ -191,9 +194,11 @@ class SqlHistory(History):
         """Forget what is older than is kept; return how many rows that were."""
         return await trim(self._database, now)
 
-    async def check(self) -> None:
-        """See that the store can be read and written."""
+    async def check(self, *, whole: bool = True) -> None:
+        """See that the store can be read and written; without ``whole`` that its file still is the one that is open."""
         await self._database.check_file()
+        if not whole:
+            return
         await self._journal.probe()
         await self._database.read(lambda connection: connection.scalar(select(FACTS.c.at)))
 

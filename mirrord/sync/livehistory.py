@@ -71,9 +71,9 @@ class LiveHistory(History):
         """Forget what is older than is kept; return how many rows that were."""
         return await self.history.trim(now)
 
-    async def check(self) -> None:
-        """See that the store can be read and written."""
-        await self.history.check()
+    async def check(self, *, whole: bool = True) -> None:
+        """See that the store can be read and written; without ``whole`` only what costs next to nothing."""
+        await self.history.check(whole=whole)
 
 
 def live_states(running: Sequence[Running]) -> dict[ImagePlace, ImageState]:

@@ -160,6 +160,9 @@ RETRIES = Spec("mirrord_retries_total", Kind.COUNTER, ("registry", "reason"), "R
 RATE_REMAINING = Spec(
     "mirrord_rate_limit_remaining", Kind.GAUGE, ("registry",), "Pulls left of the registry's quota, as it said last."
 )
+RATE_RESERVE = Spec(
+    "mirrord_rate_limit_reserve", Kind.GAUGE, ("registry",), "Pulls of the quota that are left to others, never spent."
+)
 RATE_LIMIT = Spec("mirrord_rate_limit_limit", Kind.GAUGE, ("registry",), "Pulls of the registry's quota in a window.")
 THROTTLED = Spec(
     "mirrord_throttled_seconds_total",
@@ -214,7 +217,7 @@ METRICS: Final[tuple[Spec, ...]] = (
     *(SCHEDULE_INTERVAL, FAILED_RUNS, CREDENTIAL_REFUSED),
     *(RUNS, RUN_DURATION, SCHEDULE_SKIPPED, IMAGES_COPIED, IMAGE_DURATION),
     *(BLOBS, BYTES_READ, BYTES_WRITTEN, BYTES_SAVED),
-    *(REQUESTS, REQUEST_DURATION, RETRIES, RATE_REMAINING, RATE_LIMIT, THROTTLED),
+    *(REQUESTS, REQUEST_DURATION, RETRIES, RATE_REMAINING, RATE_RESERVE, RATE_LIMIT, THROTTLED),
     *(IN_FLIGHT, QUEUE_DEPTH, RELOAD_SUCCESSFUL, RELOAD_TIMESTAMP, STATE_USABLE),
     *(GUARD_REFUSALS, INTEGRITY_ERRORS, BREAKER_OPEN, LOOP_LAG, MEMORY_LIMIT, BUILD_INFO),
 )

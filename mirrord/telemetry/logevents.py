@@ -68,10 +68,12 @@ EVENTS: Final[Mapping[str, str]] = {
     "image_began": "debug",
     "state_unusable": "error",
     "state_usable": "info",
+    "state_rebuilt": "warning",
     "repository_created": "info",
     "mirror_passed_over": "warning",
     "catalog_only": "warning",
     "bulk_refused": "warning",
+    "bulk_unknown": "debug",
     "bulk_differs": "warning",
     "referrers_tag_refused": "warning",
     "referrers_tag_invalid": "warning",
@@ -92,7 +94,8 @@ EVENTS: Final[Mapping[str, str]] = {
 }
 """All names of events, with their levels."""
 
-_INFORMING = frozenset({"repository_created"})
+_NOTED: Mapping[str, Level] = {"repository_created": "info", "bulk_unknown": "debug"}
+"""Levels of notes that warn of nothing; none of them comes in great numbers at its level."""
 _TOLD_BY_IMAGE = frozenset({"immutable", "overwrite"})
 _MOST_TAGS = 20
 _MOST_TEXTS = 5
@@ -205,8 +208,10 @@ def _noted(event: Noted, fields: dict[str, object]) -> Line:
     known = event.what in EVENTS
     name = event.what if known else "noted"
     fields = {**fields, "text": event.text} if known else {**fields, "what": event.what, "text": event.text}
-    level: Level = "info" if name in _INFORMING else "warning"
-    kind = None if name in _INFORMING else Kind(name, "registry", event.host)
+    if not event.host:
+        fields.pop("registry")
+    level = _NOTED.get(name, "warning")
+    kind = None if name in _NOTED else Kind(name, "registry", event.host)
     return Line(level=level, event=name, fields=fields, kind=kind)
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from prometheus_client import pushadd_to_gateway
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from mirrord.errors import MirrordError, UsageError, quote
 from mirrord.ports.redaction import redact_text, redact_url
@@ -23,7 +24,9 @@ DEADLINE_S: Final = 10.0
 USERNAME: Final = "MIRRORD_PUSHGATEWAY_USERNAME"
 PASSWORD_FILE: Final = "MIRRORD_PUSHGATEWAY_PASSWORD_FILE"  # noqa: S105 - the name of a variable
 
-_Headers = Sequence[tuple[str, str]]
+GROUP: Final = "/metrics/job/mirrord"
+_GROUPED: Final = re.compile(r"/metrics/(?P<job>job(?:@base64)?(?:/|$).*)")
+_EXPECTED: Final = "http[s]://host[:port][/path], or with a group at its end: .../metrics/job/NAME[/LABEL/VALUE]..."
 
 
 class PushgatewayError(MirrordError):
@@ -37,8 +40,6 @@ def push(
     url: str,
     metrics: Metrics,
     *,
-    job: str = "mirrord",
-    grouping: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> None:
@@ -47,10 +48,10 @@ def push(
     What this run says nothing about stays as an earlier one left it: the last success, after a run that failed.
 
     Args:
-        url: ``http[s]://host[:port][/path]``. A user in it is refused: command lines are seen by others.
+        url: ``http[s]://host[:port][/path]``: the group is ``job="mirrord"``. One that names a group,
+            ``.../metrics/job/NAME/LABEL/VALUE``, is taken as it is. A user in it is refused: command lines are seen
+            by others.
         metrics: what to send, without the metrics of the process.
-        job: the label ``job`` of the group.
-        grouping: further labels of the group, ``{"instance": "ci-7"}`` for instance.
         environment: where user and password file are looked for, under the names above; None: that of the process.
         deadline_s: how long all of it may take.
 
@@ -59,19 +60,13 @@ def push(
         PushgatewayError: the gateway cannot be reached, or refuses.
     """
     check_address(url)
+    address = url.rstrip("/") if _GROUPED.search(urlsplit(url).path) else url.rstrip("/") + GROUP
     authorization = _authorization(os.environ if environment is None else environment)
     failures: list[Exception] = []
 
     def send() -> None:
         try:
-            pushadd_to_gateway(
-                url,
-                job=job,
-                registry=metrics.collector,
-                grouping_key=dict(grouping or {}),
-                timeout=deadline_s,
-                handler=_handler(authorization),
-            )
+            _post(address, generate_latest(metrics.collector), authorization, deadline_s)
         except Exception as exc:  # noqa: BLE001 - raised below, in the caller's thread
             failures.append(exc)
 
@@ -103,8 +98,12 @@ def check_address(url: str) -> None:
             remedy=f"set {USERNAME} and {PASSWORD_FILE} instead; command lines are seen by others",
         )
     if not usable or parts.query or parts.fragment:
+        raise UsageError(f"{redact_url(url)} is no address of a Pushgateway", remedy=f"expected {_EXPECTED}")
+    found = _GROUPED.search(parts.path)
+    group = found["job"].rstrip("/").split("/") if found is not None else []
+    if len(group) % 2 or not all(group):
         raise UsageError(
-            f"{redact_url(url)} is no address of a Pushgateway", remedy="expected http[s]://host[:port][/path]"
+            f"{redact_url(url)} names a group of which a label or a value is missing", remedy=f"expected {_EXPECTED}"
         )
 
 
@@ -139,21 +138,14 @@ def _opener() -> urllib.request.OpenerDirector:
     return opener
 
 
-def _handler(authorization: str | None) -> Callable[..., Callable[[], None]]:
-    """Return what sends one request for prometheus_client."""
-
-    def prepare(url: str, method: str, timeout: float | None, headers: _Headers, data: bytes) -> Callable[[], None]:
-        request = urllib.request.Request(url, data=data, method=method, headers=dict(headers))  # noqa: S310 - http or https: checked
-        if authorization is not None:
-            request.add_unredirected_header("Authorization", authorization)
-
-        def send() -> None:
-            with _opener().open(request, timeout=timeout):
-                pass
-
-        return send
-
-    return prepare
+def _post(url: str, text: bytes, authorization: str | None, timeout_s: float) -> None:
+    """Send the metrics: POST replaces those of the same names in the group, and leaves others."""
+    headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+    request = urllib.request.Request(url, data=text, method="POST", headers=headers)  # noqa: S310 - http or https: checked
+    if authorization is not None:
+        request.add_unredirected_header("Authorization", authorization)
+    with _opener().open(request, timeout=timeout_s):
+        pass
 
 
 def _why(error: Exception) -> str:

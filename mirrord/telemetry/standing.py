@@ -33,6 +33,7 @@ from mirrord.telemetry.catalog import (
     QUEUE_DEPTH,
     RATE_LIMIT,
     RATE_REMAINING,
+    RATE_RESERVE,
     RELOAD_SUCCESSFUL,
     RELOAD_TIMESTAMP,
     STATE_USABLE,
@@ -127,6 +128,7 @@ def standing_of_service(view: ServiceView) -> Standing:
         standing.set(BREAKER_OPEN, not registry.answers, host)
         if registry.quota is not None:
             standing.set(RATE_REMAINING, registry.quota.remaining, host)
+            standing.set(RATE_RESERVE, registry.quota.reserve, host)
             standing.set(RATE_LIMIT, registry.quota.limit, host)
     standing.set(QUEUE_DEPTH, view.queue_depth)
     standing.set(LOOP_LAG, view.loop_lag_s)
@@ -187,6 +189,7 @@ def went_well(done: RuleReport, report: RunReport) -> bool:
 def add_quota(standing: Standing, host: str, quota: PullQuota) -> None:
     """Add what a registry said of its quota."""
     standing.set(RATE_REMAINING, quota.remaining, host_label(host))
+    standing.set(RATE_RESERVE, quota.reserve, host_label(host))
     standing.set(RATE_LIMIT, quota.limit, host_label(host))
 
 

@@ -27,6 +27,13 @@ FRESH: Final = words({1: ("fresh", GOOD), 0: ("behind", BAD)})
 PROMISE: Final = read_more("What a promise is", "how-to/run-as-a-service.md")
 METRICS: Final = read_more("What the metrics mean", "reference/metrics.md#images-and-freshness")
 
+USE: Final = (
+    f"(mirrord_freshness_seconds{{{RULE}}} / on (job, instance, rule) group_left () "
+    f"mirrord_freshness_objective_seconds{{{RULE}}}) "
+    f"or ((1 - mirrord_fresh{{{RULE}}}) and on (job, instance, rule) mirrord_freshness_objective_seconds{{{RULE}}})"
+)
+"""How much of a promise is used up, by target, and 1 for a rule that broke it without an age, for want of a source."""
+
 NUMBERS: Final = (
     number(
         "Service",
@@ -62,12 +69,9 @@ NUMBERS: Final = (
     number(
         "Worst use of a promise",
         "How much of its promise the rule has used up that is nearest to breaking it, or furthest beyond: at 100 % the "
-        "promise is broken. A rule that stays above 80 % needs a denser schedule or a longer promise.",
-        Query(
-            f"max(mirrord_freshness_seconds{{{RULE}}} / on (job, instance, rule) group_left () "
-            f"mirrord_freshness_objective_seconds{{{RULE}}})",
-            is_now=True,
-        ),
+        "promise is broken, as it is for a source that cannot be seen. A rule that stays above 80 % needs a denser "
+        "schedule or a longer promise.",
+        Query(f"max({USE})", is_now=True),
         unit="percentunit",
         nothing="no rule promises anything",
         thresholds=steps((0.8, NOTICE), (1, BAD)),
@@ -151,20 +155,19 @@ BEHIND: Final = series(
     Query(f"max by (rule) (mirrord_freshness_seconds{{{RULE}}}) > 0", "{{rule}}"),
     unit="s",
     nothing="no rule is behind",
+    calcs=("max",),
     data_links=(OF_SERIES,),
 )
 
 USED: Final = series(
     "Promise used, by rule",
     "The age of the oldest change that is not served, as a share of what the rule promises. Above the upper line the "
-    "promise is broken. Rules that promise nothing, or serve everything, have no line.",
-    Query(
-        f"max by (rule) (mirrord_freshness_seconds{{{RULE}}} / on (job, instance, rule) group_left () "
-        f"mirrord_freshness_objective_seconds{{{RULE}}}) > 0",
-        "{{rule}}",
-    ),
+    "promise is broken; a source that cannot be seen for longer is drawn at 100 %. Rules that promise nothing, or "
+    "serve everything, have no line.",
+    Query(f"max by (rule) ({USE}) > 0", "{{rule}}"),
     unit="percentunit",
     nothing="no rule uses up its promise",
+    calcs=("max",),
     thresholds=steps((0.8, NOTICE), (1, BAD), first=BLUE),
     top=1.1,
     data_links=(OF_SERIES,),

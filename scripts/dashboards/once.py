@@ -246,7 +246,8 @@ REGISTRIES: Final = Row(
         table(
             "Registries",
             "How each registry got on with the last runs. Slow: of a hundred reading requests, 95 took no longer. "
-            "Pauses: for how long it was left alone since it asked for that. Pulls left: where it counts them.",
+            "Pauses: for how long it was left alone since it asked for that. Pulls left: where it counts them, with "
+            "those that are kept for others (`quota.reserve`).",
             {
                 "Requests": of_rule(f"sum by (registry) (mirrord_requests_total{{{ALL}}})"),
                 "Slow": of_rule(
@@ -255,6 +256,7 @@ REGISTRIES: Final = Row(
                 ),
                 "Pauses": of_rule(f"sum by (registry) (mirrord_throttled_seconds_total{{{ALL}}})"),
                 "Pulls left": of_rule(f"min by (registry) (mirrord_rate_limit_remaining{{{ALL}}})"),
+                "Pulls kept": of_rule(f"max by (registry) (mirrord_rate_limit_reserve{{{ALL}}})"),
                 "Pulls in all": of_rule(f"max by (registry) (mirrord_rate_limit_limit{{{ALL}}})"),
                 "Left alone": of_rule(f"max by (registry) (mirrord_breaker_open{{{ALL}}})"),
             },
@@ -267,6 +269,7 @@ REGISTRIES: Final = Row(
                 cells("Slow", "s", thresholds=steps((1, NOTICE), (5, BAD), first=GREY)),
                 cells("Pauses", "s", decimals=0),
                 cells("Pulls left", "none"),
+                cells("Pulls kept", "none"),
                 cells("Pulls in all", "none"),
                 cells("Left alone", "none", mappings=words({0: ("no", GREY), 1: ("yes", BAD)})),
             ),

@@ -61,7 +61,11 @@ def series(
     top: float | None = None,
     calcs: Sequence[str] = ("lastNotNull", "max"),
 ) -> Panel:
-    """Return a panel of lines over time; with thresholds, their lines are drawn too."""
+    """Return a panel of lines over time; with thresholds, their lines are drawn too.
+
+    Where lines end when all is well, ``calcs`` is to be the greatest value alone: the last one would be told as if it
+    held.
+    """
     custom = {
         "drawStyle": "line",
         "lineInterpolation": "linear",

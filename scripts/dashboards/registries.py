@@ -116,11 +116,13 @@ REGISTRIES: Final = Row(
         ),
         number(
             "Least of a quota left",
-            "What is left of the pulls of a window, for the registry where that is least, as it said last. Below a "
-            "tenth images begin to wait: log in, take fewer tags, or use a mirror. Docker Hub tells; other registries "
-            "are asked where `quota.reserve` is set.",
+            "What is left for mirrord of the pulls of a window, for the registry where that is least, as it said last: "
+            "without those that `quota.reserve` keeps for others. At nothing images wait: log in, take fewer tags, or "
+            "use a mirror. Docker Hub tells; other registries are asked where `quota.reserve` is set.",
             Query(
-                f"min(mirrord_rate_limit_remaining{{{REGISTRY}}} / mirrord_rate_limit_limit{{{REGISTRY}}})", is_now=True
+                f"clamp_min(min((mirrord_rate_limit_remaining{{{REGISTRY}}} - mirrord_rate_limit_reserve{{{REGISTRY}}})"
+                f" / (mirrord_rate_limit_limit{{{REGISTRY}}} > 0)), 0)",
+                is_now=True,
             ),
             unit="percentunit",
             nothing="no registry counts pulls",
@@ -131,13 +133,14 @@ REGISTRIES: Final = Row(
         ),
         series(
             "Pulls left",
-            "Pulls that a registry leaves in its window, as it said last, and how many there are in all (dashed). "
-            "Others behind the same address or account pull too.",
+            "Pulls that a registry leaves in its window, as it said last, how many there are in all, and how many are "
+            "kept for others (dashed). Others behind the same address or account pull too.",
             Query(f"min by (registry) (mirrord_rate_limit_remaining{{{REGISTRY}}})", "{{registry}}: left"),
             Query(f"max by (registry) (mirrord_rate_limit_limit{{{REGISTRY}}})", "{{registry}}: in all"),
+            Query(f"max by (registry) (mirrord_rate_limit_reserve{{{REGISTRY}}}) > 0", "{{registry}}: kept"),
             unit="short",
             nothing="no registry counts pulls",
-            overrides=(dashed("/: in all$/"),),
+            overrides=(dashed("/: (in all|kept)$/"),),
             links=(LIMITS,),
             width=7,
             calcs=("lastNotNull", "min"),

@@ -229,7 +229,7 @@ def event(name: str, description: str, expr: str, colour: str, *, title: str, ta
         "hide": False,
         "iconColor": colour,
         "expr": expr,
-        "step": "1s",
+        "step": "15s",
         "tagKeys": tags,
         "target": target,
         "textFormat": description,

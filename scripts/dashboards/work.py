@@ -316,6 +316,7 @@ FAILING: Final = Row(
             Query(f"max by (rule) (mirrord_failed_runs{{{RULE}}}) > 0", "{{rule}}"),
             unit="short",
             nothing="no rule fails",
+            calcs=("max",),
             data_links=(OF_SERIES,),
             links=(TROUBLE,),
         ),

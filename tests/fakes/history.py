@@ -88,7 +88,7 @@ class RamHistory(History):
         self._check()
         return 0
 
-    async def check(self) -> None:
+    async def check(self, *, whole: bool = True) -> None:
         self._check()
 
 

@@ -312,6 +312,21 @@ def test_a_second_process_on_the_same_state_is_refused(
         assert str(daemon.process.pid) in done.stderr
 
 
+def test_a_state_that_somebody_removed_is_told_though_nothing_is_written(
+    source: DockerRegistry, target: DockerRegistry, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    """SQLite itself goes on with the file that has no name any more, and all of it is lost at the end."""
+    config = configure(tmp_path, [rule("app", source, target)], source, target)
+    daemon = start_daemon(config)
+    assert daemon.status_of("/readyz") == 200
+
+    Path(daemon.env["MIRRORD_STATE"].removeprefix("sqlite://")).unlink()
+
+    daemon.wait_until(lambda: daemon.status_of("/readyz") == 503, "the service is not ready")
+    assert daemon.metrics()["mirrord_state_usable"] == 0
+    assert "was removed or replaced" in " ".join(str(line) for line in daemon.log())
+
+
 @pytest.mark.covers("E102")
 def test_it_does_not_listen_to_others_without_a_token(mirrord: Mirrord, tmp_path: Path) -> None:
     config = scenes.write_config(tmp_path, [], {})

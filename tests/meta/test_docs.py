@@ -17,6 +17,7 @@ import typer.main
 from mirrord.cli.main import make_app
 from mirrord.config.loader import load_config
 from mirrord.config.registry_models import PROVIDERS
+from mirrord.config.schema import json_schema
 from tests.conftest import ROW
 from tests.traps.table import BULK_NUMBERS, NUMBERS, PROGRAMS, TRAPS
 
@@ -95,6 +96,14 @@ def test_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
 
 
 @each_page
+def test_page_holds_no_marks_of_a_merge(page: Path) -> None:
+    """Tables around such marks still have links that lead somewhere, so no other test sees them."""
+    marks = re.findall(r"^(?:<{7} |={7}$|>{7} ).*", page.read_text("utf-8"), re.MULTILINE)
+
+    assert not marks
+
+
+@each_page
 def test_page_is_reached_from_the_readme(page: Path) -> None:
     """A page that nothing links to is read by nobody."""
     assert page in reachable(ROOT / "README.md")
@@ -127,6 +136,13 @@ def test_configuration_that_a_page_shows_is_valid(page: Path, text: str, tmp_pat
 
 def test_configuration_of_the_example_file_is_valid() -> None:
     load_config(str(EXAMPLES), {})
+
+
+def test_example_file_shows_every_key() -> None:
+    """Keys of secrets among them; `true` and `false` stand for `enabled`."""
+    text = EXAMPLES.read_text("utf-8")
+
+    assert sorted(key for key in schema_keys(json_schema()) if not re.search(rf"\b{key}:", text)) == ["enabled"]
 
 
 def test_reference_of_the_command_line_is_that_of_the_commands() -> None:
@@ -247,6 +263,17 @@ def test_exit_codes_of_the_readme_are_those_of_the_reference() -> None:
         tables.append(re.findall(r"^\| ([\d, ]+) \|", section, re.MULTILINE))
 
     assert tables[0] == tables[1]
+
+
+def schema_keys(part: object) -> set[str]:
+    """Return the names of all keys in a JSON Schema."""
+    if isinstance(part, list):
+        return set().union(*map(schema_keys, part))
+    if not isinstance(part, dict):
+        return set()
+    properties = part.get("properties")
+    own = set(properties) if isinstance(properties, dict) else set()
+    return own.union(*(schema_keys(value) for value in part.values()))
 
 
 @cache

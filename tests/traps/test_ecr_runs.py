@@ -188,5 +188,5 @@ async def test_helper_of_docker_does_where_boto3_is_not_installed(
     assert scene.plain.store.tags("app") == {"1.0": image.digest}
     assert scene.control.log == []
     assert [found.code for report in without.reports for found in report.problems] == ["CREDENTIAL_UNAVAILABLE"]
-    assert 'pip install "mirrord[aws]"' in without.problems[0]
+    assert "pip install '.[aws]'" in without.problems[0]
     assert run_exit_code(without.reports) == EXIT_STARTUP

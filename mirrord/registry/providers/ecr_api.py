@@ -144,7 +144,7 @@ def to_error(  # noqa: PLR0911 - one line for each kind
     if isinstance(exc, ImportError):
         return CredentialUnavailableError(
             f"{what}: AWS is asked through boto3, which is not installed",
-            remedy=f'pip install "mirrord[aws]", or give "{host}" a username and password',
+            remedy=f"in a checkout of mirrord: pip install '.[aws]'; or give \"{host}\" a username and password",
         )
     if isinstance(exc, TimeoutError):
         return UnavailableError(f"{what}: no answer from AWS within {DEADLINE_S:.0f} s", host=host, code="DEADLINE")

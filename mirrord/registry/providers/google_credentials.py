@@ -45,7 +45,7 @@ _REQUEST_S = 10
 _LARGEST_FILE = 1024 * 1024
 _TOKEN_PATH = f"/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}"
 _TALKATIVE = ("google.auth", "google.oauth2", "urllib3")
-_INSTALL = 'pip install "mirrord[gcp]"'
+_INSTALL = "in a checkout of mirrord: pip install '.[gcp]'"
 _KINDS: Mapping[str, tuple[str, str, bool]] = {
     "service_account": ("google.oauth2.service_account", "from_service_account_info", True),
     "authorized_user": ("google.oauth2.credentials", "from_authorized_user_info", False),

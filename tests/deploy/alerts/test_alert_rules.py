@@ -36,7 +36,7 @@ def test_alerts_fire_when_they_should_and_only_then(file: Path) -> None:
         pytest.param("MirrordDown", "up == 0 and", "up == 0 unless", id="of-others"),
         pytest.param("MirrordRunOverdue", "+ 3600", "+ 7200", id="more-patient"),
         pytest.param("MirrordThrottled", "> 0.5", "> 0.4", id="less-patient"),
-        pytest.param("MirrordImagesFailed", "without (instance, pod, target", "without (target", id="by-pod"),
+        pytest.param("MirrordImagesFailed", "and max without (instance, pod)", "and max without (pod)", id="by-pod"),
     ],
 )
 def test_cases_notice_a_change_of_a_rule(alert: str, before: str, after: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,7 @@ def test_alerts_follow_incidents_of_a_service_and_end_with_them(watched: Watched
     with closing(sqlite3.connect(watched.daemon.state_file, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")  # somebody's backup that does not end
         watched.wait_for(lambda firing: unusable in firing, "the state missed")
+        assert watched.daemon.send("GET", "readyz")[1].count(b"STATE_UNUSABLE") == 1
     watched.wait_for(lambda firing: firing >= incidents, f"having {sorted(incidents)}")
     told = watched.alerts()
     by_the_way = {unusable, ("MirrordBreakerOpen", "")}  # it may be over by now; that may have opened by now
@@ -141,8 +143,11 @@ def test_alerts_follow_incidents_of_a_service_and_end_with_them(watched: Watched
 
     watched.source.start()
     write_config(watched.directory, watched.source, watched.private, watched.target, password=PASSWORD)
-    ended = {("MirrordConfigRefused", ""), ("MirrordCredentialRefused", "secret")}
+    ended = {unusable, ("MirrordConfigRefused", ""), ("MirrordCredentialRefused", "secret")}
     watched.wait_for(lambda firing: not firing & ended, "the file in force, with the password")
+    of_state = [line["event"] for line in watched.daemon.log() if line["event"] in {"state_unusable", "state_usable"}]
+    assert of_state[:2] == ["state_unusable", "state_usable"]
+    assert all(one != next_one for one, next_one in pairwise(of_state)), "each change is told once"
     watched.daemon.end(signal.SIGKILL)
     watched.wait_for(lambda firing: ("MirrordDown", "") in firing, "the service missed")
     assert {name for name, rule in watched.alerts() if not rule} == {"MirrordDown"}

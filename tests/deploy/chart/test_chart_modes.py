@@ -250,7 +250,7 @@ def test_digest_goes_before_the_tag() -> None:
     ]
 
     assert images == [
-        "ghcr.io/mirrord/mirrord:0.1.0",
+        "ghcr.io/mirrord/mirrord:0.2.0",
         "ghcr.io/mirrord/mirrord:0.1.0-rc.1",
         f"ghcr.io/mirrord/mirrord@{digest}",
     ]

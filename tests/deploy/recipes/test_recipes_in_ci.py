@@ -48,7 +48,7 @@ def test_job_of_github_on_a_pull_request_shows_the_plan_and_changes_nothing(
     assert set(ran.outcomes.values()) == {"success"}, ran.text
     assert "nginx  3 to copy" in runner.summary_file.read_text("utf-8")
     assert world.served("acme/mirror/nginx") == {}
-    assert (tmp_path / "pip.txt").read_text() == "install mirrord @ git+https://github.com/mirrord/mirrord@v0.1.0\n"
+    assert (tmp_path / "pip.txt").read_text() == "install mirrord @ git+https://github.com/mirrord/mirrord@v0.2.0\n"
 
 
 def test_job_of_github_fails_where_the_plan_does_though_its_output_goes_through_a_pipe(runner: Runner) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from mirrord.cli.console import hang
 from mirrord.cli.output import Output, OutputFailedError
+from tests.fakes.commands import run_command
 
 
 class Failing(io.StringIO):
@@ -84,3 +85,15 @@ def test_a_full_device_is_an_error() -> None:
 
     with pytest.raises(OutputFailedError, match="could not be written to stdout: No space left on device"):
         out.raw("one")
+
+
+@pytest.mark.parametrize("group", [(), ("config",), ("auth",)], ids=["mirrord", "config", "auth"])
+def test_list_of_commands_is_told_in_whole_sentences_at_80_columns(
+    group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+    lines = run_command(*group, "--help").stdout.splitlines()
+
+    assert [line for line in lines if line.endswith("...") and not line.startswith("Usage:")] == []
+    assert max(map(len, lines)) <= 80

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +110,22 @@ def test_plan_without_a_store_asks_both_sides_and_says_so_with_verbose(world: Wo
     assert told.stderr.startswith(f'note: "{world.state}" is not used, this is planned as without memory: there is no')
     assert json.loads(told.stdout)["totals"]["copy"] == len(TAGS)
     assert list(world.state.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", PLANS, ids=" ".join)
+def test_plan_says_that_it_cannot_use_a_store_of_another_version(world: World, command: tuple[str, ...]) -> None:
+    """Nobody would ask with --verbose why all of a sudden everything is asked for."""
+    assert world.run("sync", "--once").code == 0
+    with closing(sqlite3.connect(world.state)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    done = world.run(*command)
+
+    assert (done.code, json.loads(done.stdout)["totals"]["in_sync"]) == (0, len(TAGS))
+    assert done.stderr == (
+        f'note: "{world.state}" is not used, this is planned as without memory: '
+        "its tables are of version 9999, and this mirrord reads 0001; the run would refuse it (STATE_NEWER)\n"
+    )
 
 
 def test_plan_refuses_the_store_that_the_run_would_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,7 @@ def test_an_empty_variable_is_none() -> None:
         ("DRAIN_TIMEOUT", "2h", "DURATION_INVALID", "0s to 1h"),
         ("STATE", "mysql://u:hunter2@h/d", "STATE_URL_INVALID", "expected sqlite:///PATH"),
         ("STATE", "hunter2", "STATE_URL_INVALID", "sqlite:///PATH"),
+        ("STATE", "/srv/state.db", "STATE_URL_INVALID", "sqlite:///srv/state.db"),
         ("STATE", "sqlite://", "STATE_URL_INVALID", "sqlite:///PATH"),
     ],
 )

@@ -41,7 +41,9 @@ SECRET = "hunter2"
         pytest.param(
             "ghcr.io/a.b_c__d--e/f:_G.h-I", Repository("ghcr.io", "a.b_c__d--e/f"), "_G.h-I", None, id="marks"
         ),
-        pytest.param("localhost:5000", Repository("docker.io", "library/localhost"), "5000", None, id="tag, no port"),
+        pytest.param(
+            "docker.io/library/a.b:5000", Repository("docker.io", "library/a.b"), "5000", None, id="tag, no port"
+        ),
         pytest.param("oci:dir", LayoutDirectory("dir"), None, None, id="layout"),
         pytest.param("oci:./a/b:1.0", LayoutDirectory("./a/b"), "1.0", None, id="layout and tag"),
         pytest.param("oci:/srv/A b/", LayoutDirectory("/srv/A b"), None, None, id="layout and slash"),
@@ -68,6 +70,8 @@ def test_reference_reads_location_tag_and_digest(
         pytest.param("image:", "REFERENCE_INVALID", '"" is no tag', id="E111:no tag after the colon"),
         pytest.param(":tag", "REFERENCE_INVALID", "names no repository", id="E111:no image"),
         pytest.param("ghcr.io/", "REFERENCE_INVALID", "names no repository", id="E111:no path"),
+        pytest.param("ghcr.io", "REFERENCE_INVALID", "ghcr.io/NAME", id="registry alone"),
+        pytest.param("localhost:5000", "REFERENCE_INVALID", "localhost:5000/NAME", id="registry and port alone"),
         pytest.param("a@b@c", "REFERENCE_INVALID", "character 4", id="E111:two signs"),
         pytest.param("image@sha256:short", "REFERENCE_INVALID", "after character 6", id="E111:short digest"),
         pytest.param("image@", "REFERENCE_INVALID", "after character 6", id="E111:empty digest"),

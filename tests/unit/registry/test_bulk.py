@@ -231,6 +231,29 @@ async def test_hints_that_are_refused_cost_no_listing(bulk: str) -> None:
 
 
 @keeps("03")
+async def test_target_that_does_not_exist_yet_is_no_refusal(bulk: str) -> None:
+    """The first run to each new repository would warn of what is as it should be."""
+    async with net() as scene:
+        await scene.client.writer("team/new").tag_hints(5)
+        first = scene.client.events.notes()
+
+    assert first == ["bulk_unknown"]
+
+
+@keeps("03")
+async def test_target_that_the_api_does_not_know_after_a_push_is_a_refusal(bulk: str) -> None:
+    async with net() as scene:
+        scene.api.refusal = json_answer({}, status=404)
+        writer = scene.client.writer()
+        await writer.tag_hints(5)
+        await write_image(writer, build_image("later"), "2.0")
+        await writer.tag_hints(5)
+        notes = scene.client.events.notes()
+
+    assert notes == ["bulk_unknown", "bulk_refused"]
+
+
+@keeps("03")
 async def test_api_that_breaks_off_tells_nothing(bulk: str) -> None:
     async with net(tags=250) as scene:
         scene.registry.fault(Drop(), kind="api", nth=3, times=None)

@@ -38,6 +38,25 @@ def test_cause_has_a_code_and_no_secret(cause: httpx2.TransportError, code: str,
 
 
 @pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        pytest.param(
+            "certificate verify failed: self-signed certificate", 'set registries."r.test".tls.ca_file', id="self"
+        ),
+        pytest.param("unable to get local issuer certificate", 'set registries."r.test".tls.ca_file', id="issuer"),
+        pytest.param("certificate has expired", "renew", id="expired"),
+        pytest.param("Hostname mismatch, certificate is not valid for 'r.test'", "another name", id="name"),
+        pytest.param("alert handshake failure", "check the certificate", id="else"),
+    ],
+)
+def test_remedy_for_a_certificate_is_one_that_helps(said: str, remedy: str) -> None:
+    error = unanswered("r.test", "GET", URL, TlsFailedError(said))
+
+    assert error.remedy is not None
+    assert remedy in error.remedy
+
+
+@pytest.mark.parametrize(
     ("raised", "mapped"),
     [
         (httpx2.ReadError("as it is"), httpx2.ReadError),

@@ -239,6 +239,20 @@ async def test_lock_of_another_program_is_waited_for(file: Path) -> None:
     assert "see what else has the file open" in str(seen.errors[0])
 
 
+async def test_what_cannot_be_written_is_told_to_readers_as_it_was_told_before(file: Path) -> None:
+    """The code stands once: readers get the failure itself, not one about it."""
+    seen, clock = Seen(), FakeClock(manual=True)
+    async with opened(file.parent, events=seen, clock=clock, busy_s=0.05) as state:
+        await state.memory.flush()
+        with locked(file):
+            await broken(state, seen, clock)
+            with pytest.raises(StateError) as caught:
+                await state.history.summary("rule")
+
+    assert str(caught.value) == seen.errors[0]
+    assert str(caught.value).count("STATE_UNUSABLE") == 1
+
+
 async def test_end_of_the_process_does_not_wait_for_a_disk_that_refuses(file: Path) -> None:
     seen, clock = Seen(), FakeClock(manual=True)
     with ExitStack() as afterwards:
@@ -250,13 +264,14 @@ async def test_end_of_the_process_does_not_wait_for_a_disk_that_refuses(file: Pa
     assert rows(file) == 0
 
 
-async def test_removed_file_is_told_though_writing_seems_to_work(file: Path) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+async def test_removed_file_is_told_though_writing_seems_to_work(file: Path, whole: bool) -> None:
     async with opened(file.parent) as state:
-        await state.history.check()
+        await state.history.check(whole=whole)
         file.rename(file.with_name("moved.db"))  # noqa: ASYNC240
 
         with pytest.raises(StateError, match="was removed or replaced"):
-            await state.history.check()
+            await state.history.check(whole=whole)
 
 
 @pytest.mark.parametrize(

@@ -228,6 +228,12 @@ def newer(path: Path) -> None:
     connection.close()
 
 
+def older(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+    connection.close()
+
+
 def foreign(path: Path) -> None:
     path.unlink()
     with sqlite3.connect(path) as connection:
@@ -253,10 +259,11 @@ def pipe(path: Path) -> None:
         (empty, "it is empty"),
         (newer, "its tables are of version 9999, and this mirrord reads 0001"),
         (foreign, "it has the table recipes"),
-        (directory, "there is no such file"),
-        (pipe, "there is no such file"),
+        (directory, "it is no file"),
+        (pipe, "it is no file"),
+        (older, "its tables are of version 0000, and this mirrord reads 0001; the run would bring them forward"),
     ],
-    ids=["missing", "damaged", "empty", "newer", "foreign", "directory", "pipe"],
+    ids=["missing", "damaged", "empty", "newer", "foreign", "directory", "pipe", "older"],
 )
 async def test_store_that_cannot_be_used_is_told_once_and_knows_nothing(path: Path, spoil: object, why: str) -> None:
     await fill(path)
@@ -275,17 +282,16 @@ async def test_store_that_cannot_be_used_is_told_once_and_knows_nothing(path: Pa
     assert sorted(path.parent.iterdir()) == before
 
 
-async def test_store_that_cannot_be_looked_at_is_told_as_that_and_not_as_missing(tmp_path: Path) -> None:
-    """As one in the closed directory of a service, for another user; a name that is too long fails for root too."""
+async def test_place_that_may_not_be_looked_at_knows_nothing_and_is_told(tmp_path: Path) -> None:
+    """As in a directory of another user's; a name that is too long fails likewise, for root too."""
     events = Recorder()
 
-    async with beside(tmp_path / ("n" * 300) / "state.db", events) as memory:
+    async with beside(tmp_path / ("x" * 300), events) as memory:
         found = await known(memory)
 
     assert found == [{}, {}, {}, {}]
     (note,) = notes(events)
-    assert "could not read the state store: " in note
-    assert "File name too long" in note
+    assert note.endswith("it cannot be looked at: File name too long")
 
 
 async def test_another_kind_of_database_is_refused_as_a_run_would() -> None:

@@ -170,15 +170,41 @@ def gateway(status: int = 200, headers: dict[str, str] | None = None, body: byte
 def test_push_puts_the_metrics_beside_what_others_pushed() -> None:
     """POST replaces metrics of the same names only: the last success stays where this run had none."""
     with gateway() as there:
-        push(there.url + "/", after_run(badly()), grouping={"instance": "ci/7"}, environment={})
+        push(there.url + "/", after_run(badly()), environment={})
     ((method, path, headers, text),) = there.got
     samples = parse(text)
 
-    assert (method, path) == ("POST", "/metrics/job/mirrord/instance@base64/Y2kvNw==")
+    assert (method, path) == ("POST", "/metrics/job/mirrord")
     assert "Authorization" not in headers
     assert samples["mirrord_runs_total"][("failed", "app")] == 1
     assert "mirrord_last_success_timestamp_seconds" not in samples
     assert [name for name in samples if not name.startswith("mirrord_")] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "group"),
+    [
+        ("", "/metrics/job/mirrord"),
+        ("/gateway/", "/gateway/metrics/job/mirrord"),
+        ("/metrics/job/nightly", "/metrics/job/nightly"),
+        ("/metrics/job/mirrord/instance/base-images/", "/metrics/job/mirrord/instance/base-images"),
+        ("/gateway/metrics/job@base64/YS9i/instance@base64/Y2kvNw==", None),
+        ("/metrics/jobs", "/metrics/jobs/metrics/job/mirrord"),
+    ],
+)
+def test_push_goes_to_the_group_that_the_address_names(path: str, group: str | None) -> None:
+    """Else two pipelines would take each other's metrics away."""
+    with gateway() as there:
+        push(there.url + path, after_run(well()), environment={})
+
+    assert [got[:2] for got in there.got] == [("POST", path if group is None else group)]
+    assert there.got[0][2]["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+@pytest.mark.parametrize("path", ["job", "job/", "job/a/instance", "job/a//b", "job//instance/b", "job@base64/YQ==/x"])
+def test_push_to_half_a_group_is_refused(path: str) -> None:
+    with pytest.raises(UsageError, match="a label or a value is missing"):
+        push(f"http://127.0.0.1:1/metrics/{path}", after_run(well()), environment={})
 
 
 def test_push_logs_in_as_the_environment_says(tmp_path: Path) -> None:

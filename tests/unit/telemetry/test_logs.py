@@ -35,6 +35,7 @@ from mirrord.ports.events import (
     StateChanged,
     UnitFinished,
 )
+from mirrord.state.store import REBUILT
 from mirrord.telemetry.logevents import EVENTS
 from mirrord.telemetry.loglimit import MOST_ALIKE
 from mirrord.telemetry.logs import Log, open_log
@@ -162,12 +163,20 @@ def test_line_of_a_failed_image_says_what_to_do() -> None:
         pytest.param(StateChanged(error=None), ("info", "state_usable"), id="state-back"),
         pytest.param(Noted(what="repository_created", text="made"), ("info", "repository_created"), id="created"),
         pytest.param(Noted(what="bulk_refused", text="no"), ("warning", "bulk_refused"), id="note"),
+        pytest.param(Noted(what="bulk_unknown", text="not yet"), ("debug", "bulk_unknown"), id="not-yet"),
         pytest.param(Noted(what="brand_new", text="hm"), ("warning", "noted"), id="unknown-note"),
+        pytest.param(Noted(what=REBUILT, text="it was gone"), ("warning", "state_rebuilt"), id="state-lost"),
         pytest.param(QuotaTold(host="a", quota=PullQuota(remaining=3)), ("debug", "quota_told"), id="quota"),
     ],
 )
 def test_event_is_told_by_its_name_and_level(event: Event, expected: tuple[str, str]) -> None:
     assert told(event) == [expected]
+
+
+def test_note_about_no_registry_names_none() -> None:
+    (line,) = lines_of(Noted(what="state_rebuilt", text="anew"))
+
+    assert "registry" not in line
 
 
 def test_run_ends_with_its_figures() -> None:

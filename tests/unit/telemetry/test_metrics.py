@@ -75,6 +75,7 @@ mirrord_requests_total counter registry,method,code_class
 mirrord_request_duration_seconds histogram registry,method,code_class
 mirrord_retries_total counter registry,reason
 mirrord_rate_limit_remaining gauge registry
+mirrord_rate_limit_reserve gauge registry
 mirrord_rate_limit_limit gauge registry
 mirrord_throttled_seconds_total counter registry
 mirrord_transfers_in_flight gauge registry
@@ -432,6 +433,7 @@ def test_gauges_say_what_the_service_says() -> None:
     assert samples["mirrord_next_run_timestamp_seconds"] == {("app",): now + 300}
     assert samples["mirrord_rate_limit_remaining"] == {("docker.io",): 76}
     assert samples["mirrord_rate_limit_limit"] == {("docker.io",): 100}
+    assert samples["mirrord_rate_limit_reserve"] == {("docker.io",): 20}
     assert samples["mirrord_transfers_in_flight"] == {("docker.io",): 2, ("a.example",): 1}
     assert samples["mirrord_breaker_open"] == {("docker.io",): 0, ("a.example",): 1}
     assert samples["mirrord_queue_depth"] == {(): 7}

@@ -91,7 +91,9 @@ def some_view() -> FakeView:
     )
     registries = (
         RegistryStatus(
-            registry="docker.io", transfers=2, quota=QuotaStatus(registry="docker.io", remaining=76, limit=100)
+            registry="docker.io",
+            transfers=2,
+            quota=QuotaStatus(registry="docker.io", remaining=76, limit=100, reserve=20),
         ),
         RegistryStatus(registry="a.example", transfers=1, answers=False),
     )

@@ -401,7 +401,7 @@ async def test_missing_extra_is_named_where_access_is_refused_and_public_images_
             with pytest.raises(UnauthorizedError) as caught:
                 await fetch(app)
 
-    assert 'pip install "mirrord[gcp]"' in caught.value.remedy
+    assert "pip install '.[gcp]'" in caught.value.remedy
 
 
 @pytest.mark.parametrize("user", ["_json_key", "_json_key_base64"])
