@@ -41,5 +41,7 @@ def _options(config: Config, rule: RuleSection) -> dict[str, object]:
 
 def _registry(section: RegistrySection) -> dict[str, object]:
     values = section.model_dump(mode="json", exclude={"password"})
+    if section.plain_http:
+        del values["tls"]  # it has no meaning there, and a file with both is refused
     values["password"] = section.password.model_dump(mode="json", exclude_none=True) if section.password else None
     return values

@@ -248,7 +248,7 @@ async def test_missing_boto3_names_the_extra(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "boto3", None)
     monkeypatch.setitem(sys.modules, "boto3.session", None)
 
-    with pytest.raises(CredentialUnavailableError, match=r'pip install "mirrord\[aws\]"'):
+    with pytest.raises(CredentialUnavailableError, match=r"pip install '\.\[aws\]'"):
         await source_of(HOST, FakeClock()).credential(HOST)
 
 
@@ -269,7 +269,7 @@ async def test_missing_boto3_is_said_where_repositories_are_listed(monkeypatch: 
     async with opened(monkeypatch) as (_, control, client):
         monkeypatch.setitem(sys.modules, "boto3", None)
         monkeypatch.setitem(sys.modules, "boto3.session", None)
-        with pytest.raises(CredentialUnavailableError, match=r'pip install "mirrord\[aws\]"'):
+        with pytest.raises(CredentialUnavailableError, match=r"pip install '\.\[aws\]'"):
             await client.repositories()
 
     assert control.log == []
