@@ -1,6 +1,6 @@
 // Puts the parts together: the stream changes the model, and the model is drawn at most once a frame.
 
-import { keepToken, statusNow, syncNow } from "./api.js";
+import { keepToken, statusNow, syncNow, token } from "./api.js";
 import { byId, setServerTime, setText, tick, toast } from "./dom.js";
 import { Figures } from "./figures.js";
 import { Head } from "./head.js";
@@ -65,14 +65,13 @@ async function unlock() {
   const given = await tokenForm.request({
     headline: "This page needs the API token",
     why: "The service listens on a network, so it shows what it does only to those who know its token.",
-    wrong: WRONG,
+    wrong: token() ? WRONG : "",
   });
   if (given) stream.hurry();
 }
 
 // Returns the ticket; null: it could not be asked for, and the user was told why.
 async function sync(rule) {
-  let wrong = "";
   for (;;) {
     try {
       const ticket = await syncNow(rule);
@@ -84,12 +83,9 @@ async function sync(rule) {
         return null;
       }
       const why = "To look is free here, to start a run is not: the service wants to know that you may.";
-      if (!(await tokenForm.request({ headline: "To start a run, the API token is needed", why, wrong }))) {
-        // A wrong token would lock what is open without one.
-        if (wrong) keepToken("");
-        return null;
-      }
-      wrong = WRONG;
+      const wrong = token() ? WRONG : "";
+      keepToken(""); // at once: a wrong one would lock what is open without one
+      if (!(await tokenForm.request({ headline: "To start a run, the API token is needed", why, wrong }))) return null;
     }
   }
 }

@@ -1,6 +1,6 @@
 // The form for the API token: asked for when it is needed, kept in this tab.
 
-import { keepToken, token } from "./api.js";
+import { keepToken } from "./api.js";
 import { byId, setText, show } from "./dom.js";
 
 export class TokenForm {
@@ -16,11 +16,11 @@ export class TokenForm {
     this.dialog.addEventListener("close", () => this.finish(false));
   }
 
-  // Resolves to whether a token was given. `wrong`: the one that is kept was not accepted.
+  // Resolves to whether a token was given. `wrong` says that the one before was not accepted.
   request({ headline, why, wrong = "" }) {
     setText(byId("token-headline"), headline);
     setText(byId("token-why"), why);
-    this.refuse(token() ? wrong : "");
+    this.refuse(wrong);
     this.input.value = "";
     if (!this.dialog.open) this.dialog.showModal();
     this.input.focus();
