@@ -324,7 +324,9 @@ def test_a_state_that_somebody_removed_is_told_though_nothing_is_written(
 
     daemon.wait_until(lambda: daemon.status_of("/readyz") == 503, "the service is not ready")
     assert daemon.metrics()["mirrord_state_usable"] == 0
-    assert "was removed or replaced" in " ".join(str(line) for line in daemon.log())
+    daemon.wait_until(
+        lambda: any("was removed or replaced" in str(line.get("error")) for line in daemon.log()), "the log says why"
+    )
 
 
 @pytest.mark.covers("E102")
