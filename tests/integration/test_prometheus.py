@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mirrord.ports.events import RequestDone, RunEnded
 from mirrord.telemetry.metrics import Metrics
 from tests.fakes.runs import rule
-from tests.integration.prometheus import prometheus, promtool
+from tests.integration.prometheus import exposed, prometheus, promtool
 from tests.unit.telemetry.samples import read
 from tests.unit.telemetry.told import MOMENT
 from tests.unit.telemetry.view import some_view
@@ -59,28 +56,13 @@ def served(metrics: Metrics) -> Iterator[tuple[int, list[str]]]:
     """Serve metrics on a loopback port; yield it, and the formats that were asked for."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            text, content_type = metrics.expose(self.headers["Accept"])
-            asked.append(content_type)
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+    def answer(accept: str | None) -> tuple[bytes, str]:
+        text, content_type = metrics.expose(accept)
+        asked.append(content_type)
+        return text, content_type
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class has it
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server.server_port, asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with exposed(answer) as port:
+        yield port, asked
 
 
 def test_prometheus_reads_the_values_that_the_service_says(tmp_path: Path) -> None:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.recipes.worlds import World, make_world
-from tests.integration.command import Mirrord
-from tests.integration.conftest import StartRegistry, start_registry
+from tests.integration.conftest import StartRegistry, mirrord, start_registry
 
-__all__ = ["start_registry"]
-
-
-@pytest.fixture
-def mirrord(tmp_path: Path) -> Iterator[Mirrord]:
-    """The command line of mirrord; what it started is killed at the end."""
-    work_dir = tmp_path / "mirrord"
-    work_dir.mkdir()
-    command = Mirrord(work_dir)
-    yield command
-    command.close()
+__all__ = ["mirrord", "start_registry"]
 
 
 @pytest.fixture
